@@ -1,0 +1,207 @@
+//! The List primitive: every binding with state, health and its reason, connections, owner and generation, as
+//! one consistent snapshot.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::words::{BindingKey, DropMode, HealthProfile, Refusal, Rule, Scheduler, ServiceKey};
+use crate::base::addr::Mac;
+use crate::base::fraction::Fraction;
+use crate::base::id::{BindingId, Generation, Name, ServiceId};
+use crate::base::span::Span;
+
+/// Which rows List shows; absent means all. An unknown service gives an empty list, not an error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Only this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// Only bindings of this real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<SocketAddr>,
+    /// Only bindings of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Name>,
+    /// Only bindings of this owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Name>,
+    /// Only bindings in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+impl Filter {
+    /// All of one service.
+    pub fn service(service: ServiceKey) -> Filter {
+        Filter { service: Some(service), ..Filter::default() }
+    }
+
+    /// True if the row is asked for.
+    pub fn wants(&self, row: &BindingRow) -> bool {
+        self.service.is_none_or(|key| key == row.key.service)
+            && self.real.is_none_or(|real| real == row.key.real)
+            && self.group.as_ref().is_none_or(|group| *group == row.group)
+            && self.owner.as_ref().is_none_or(|owner| *owner == row.owner)
+            && self.state.is_none_or(|state| state == row.state)
+    }
+}
+
+/// The state of a binding as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Added, its first check has not passed yet.
+    Pending,
+    /// Takes connections.
+    Active,
+    /// Checks fail; no new connections.
+    Failed,
+    /// Removed, connections are finishing.
+    Draining,
+    /// Its lease ran out, and it stays because no other healthy member could take over. Takes connections.
+    Lapsed,
+}
+
+impl State {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Active => "active",
+            State::Failed => "failed",
+            State::Draining => "draining",
+            State::Lapsed => "lapsed",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [State::Pending, State::Active, State::Failed, State::Draining, State::Lapsed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is not a state; choose pending, active, failed, draining or lapsed"))
+    }
+}
+
+/// One binding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingRow {
+    /// Service and real.
+    #[serde(flatten)]
+    pub key: BindingKey,
+    /// Stable identity.
+    pub id: BindingId,
+    /// Its group.
+    pub group: Name,
+    /// Its state.
+    pub state: State,
+    /// Why it is not active, in plain words; absent when active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Live connections now.
+    pub connections: u64,
+    /// Connections given to it since it was added.
+    pub total: u64,
+    /// Its weight.
+    pub weight: u16,
+    /// Its connection limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_conns: Option<u32>,
+    /// Who added it.
+    pub owner: Name,
+    /// Its lease period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    /// How much of the lease is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_left: Option<Span>,
+    /// How long until draining turns into Force Remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_left: Option<Span>,
+    /// Its link address, once resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Its health profile.
+    pub health: HealthProfile,
+}
+
+/// One group of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRow {
+    /// Its name.
+    pub group: Name,
+    /// How it chooses.
+    pub scheduler: Scheduler,
+}
+
+/// One Drop policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropRow {
+    /// Client prefix, or absent for the service's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpNet>,
+    /// Fraction refused.
+    pub fraction: Fraction,
+    /// Per SYN or per attempt.
+    pub mode: DropMode,
+    /// What a refused client hears.
+    pub refusal: Refusal,
+    /// How long it still lasts.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub left: Option<Span>,
+}
+
+/// One service, its groups and policies. Its bindings are rows of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// Its address.
+    pub service: ServiceKey,
+    /// Stable identity.
+    pub id: ServiceId,
+    /// Its groups.
+    pub groups: Vec<GroupRow>,
+    /// Its Drop policies.
+    pub drops: Vec<DropRow>,
+    /// Its content rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Profile of bindings that name none.
+    pub health: HealthProfile,
+    /// What a client hears when no real is eligible.
+    pub when_none: Refusal,
+    /// New connections admitted since the service was created.
+    pub admitted: u64,
+    /// SYNs (UDP: datagrams) refused by Drop since the service was created.
+    pub dropped: u64,
+    /// New connections refused because no real was eligible.
+    pub refused: u64,
+}
+
+/// The answer of List: rows in order of service, then real.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Listing {
+    /// The table the rows are from.
+    pub generation: Generation,
+    /// Services asked for.
+    pub services: Vec<ServiceRow>,
+    /// Bindings asked for.
+    pub bindings: Vec<BindingRow>,
+}
+
+impl Listing {
+    /// The row of one binding.
+    pub fn binding(&self, key: &BindingKey) -> Option<&BindingRow> {
+        self.bindings.iter().find(|row| row.key == *key)
+    }
+}

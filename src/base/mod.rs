@@ -1,0 +1,12 @@
+//! Words everyone shares: addresses, sequence numbers, time, identifiers, fractions, limits.
+//!
+//! No I/O, no clock and no randomness live here, and nothing here imports another room of the crate.
+//! Everything is a small value type that can only hold legal values.
+
+pub mod addr;
+pub mod fraction;
+pub mod id;
+pub mod limits;
+pub mod seq;
+pub mod span;
+pub mod time;

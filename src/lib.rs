@@ -1,0 +1,8 @@
+//! The map of the ACM switch. Documentation and module list only.
+
+pub mod acm;
+pub mod base;
+pub mod health;
+pub mod plane;
+pub mod port;
+pub mod wire;
