@@ -185,7 +185,7 @@ impl Batch {
     }
 
     /// The next free buffer, taken as filled; `None` when there is none left.
-    pub fn next(&mut self) -> Option<&mut FrameBuf> {
+    pub fn next_free(&mut self) -> Option<&mut FrameBuf> {
         let frame = self.frames.get_mut(self.len)?;
         self.len += 1;
         Some(frame)
