@@ -76,11 +76,11 @@ impl ServiceTable {
 
     /// Services that differ from those in `before`; cheap when the two share structure.
     pub fn services_since<'a>(&'a self, before: &'a ServiceTable) -> impl Iterator<Item = ServiceChange<'a>> + 'a {
-        before.services.diff(&self.services).filter_map(|change| match change {
-            imbl::ordmap::DiffItem::Add(_, new) => Some(ServiceChange { old: None, new: Some(new) }),
-            imbl::ordmap::DiffItem::Remove(_, old) => Some(ServiceChange { old: Some(old), new: None }),
+        before.services.diff(&self.services).map(|change| match change {
+            imbl::ordmap::DiffItem::Add(_, new) => ServiceChange { old: None, new: Some(new) },
+            imbl::ordmap::DiffItem::Remove(_, old) => ServiceChange { old: Some(old), new: None },
             imbl::ordmap::DiffItem::Update { old: (_, old), new: (_, new) } => {
-                Some(ServiceChange { old: Some(old), new: Some(new) })
+                ServiceChange { old: Some(old), new: Some(new) }
             }
         })
     }
