@@ -32,3 +32,15 @@ pub struct Finding {
     /// The real's link address, once known.
     pub mac: Option<Mac>,
 }
+
+mod fetch;
+mod host;
+mod http;
+mod ports;
+mod reason;
+mod timers;
+mod verdict;
+
+/// A check's identity within the machine; never reused, so that a stale one finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct CheckId(u64);
