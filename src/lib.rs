@@ -5,4 +5,5 @@ pub mod base;
 pub mod health;
 pub mod plane;
 pub mod port;
+pub mod switch;
 pub mod wire;
