@@ -104,6 +104,11 @@ impl Control {
         if self.draft.is_changed() { current.next() } else { current }
     }
 
+    /// How many cuts the step has asked for so far.
+    pub fn cuts_so_far(&self) -> usize {
+        self.effects.cuts.len()
+    }
+
     /// Ends a step: the new table, if anything changed, and what else is to be done.
     pub fn commit(&mut self) -> (Option<Arc<ServiceTable>>, Effects) {
         let effects = std::mem::take(&mut self.effects);
