@@ -70,9 +70,9 @@ fn imports(code: &str) -> Vec<(String, Option<String>)> {
             None => vec![rest],
         };
         for name in names {
-            let mut parts = name.split("::").map(|part| {
-                part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
-            });
+            let mut parts = name
+                .split("::")
+                .map(|part| part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>());
             let Some(room) = parts.next().filter(|room| !room.is_empty()) else { continue };
             found.push((room, parts.next().filter(|module| !module.is_empty())));
         }
@@ -149,7 +149,11 @@ fn unsafe_lives_in_two_rooms_and_says_why() {
             });
             let says_why = lines[number.saturating_sub(6)..=number].iter().any(|near| near.contains("SAFETY:"));
             if is_unsafe && !(allowed && says_why) {
-                wrong.push(format!("{file}:{}: unsafe {}", number + 1, if allowed { "without SAFETY:" } else { "here" }));
+                wrong.push(format!(
+                    "{file}:{}: unsafe {}",
+                    number + 1,
+                    if allowed { "without SAFETY:" } else { "here" }
+                ));
             }
         }
     }

@@ -42,7 +42,14 @@ impl Control {
     }
 
     /// Turns a binding to draining.
-    pub(super) fn drain(&mut self, key: BindingKey, binding: &Binding, now: Time, deadline: Option<Time>, why: Option<&str>) {
+    pub(super) fn drain(
+        &mut self,
+        key: BindingKey,
+        binding: &Binding,
+        now: Time,
+        deadline: Option<Time>,
+        why: Option<&str>,
+    ) {
         let from = binding.state();
         let mut draining = binding.clone();
         draining.will.admin = AdminState::Draining { since: now, deadline };

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::{Control, Cutting, new_service};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::event::EventKind;
-use crate::acm::primitive::{Add, Caller, Done, DropNew, ForceRemove, Primitive, Remove, RemoveService, SetService, Tenure};
+use crate::acm::primitive::{
+    Add, Caller, Done, DropNew, ForceRemove, Primitive, Remove, RemoveService, SetService, Tenure,
+};
 use crate::acm::validate;
 use crate::acm::words::{
-    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
-    default_group,
+    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthProfile, Lease, Observed, Service, ServiceKey,
+    Will, default_group,
 };
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
