@@ -99,11 +99,6 @@ impl Fetch {
         Fetch { ends, interface, sockets, tcp, queues, request, response: Vec::new() }
     }
 
-    /// Where this conversation comes from and goes to.
-    pub(super) fn ends(&self) -> &Ends {
-        &self.ends
-    }
-
     /// Takes a frame of this connection; [`Fetch::turn`] afterwards.
     pub(super) fn receive(&mut self, frame: &[u8]) {
         self.queues.inbound.push_back(frame.to_vec());
@@ -254,5 +249,92 @@ impl TxToken for Sending<'_> {
         let result = f(&mut frame);
         self.0.push_back(frame);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+    use proptest::prelude::*;
+
+    fn ends() -> Ends {
+        Ends {
+            own_mac: Mac([2, 0, 0, 0, 0, 1]),
+            own: "10.0.0.2:40000".parse().unwrap(),
+            real_mac: Mac([2, 0, 0, 0, 0, 2]),
+            real: "192.0.2.9:80".parse().unwrap(),
+        }
+    }
+
+    fn check() -> HttpCheck {
+        HttpCheck { path: "/".into(), host: None, status: 200, contains: Some("ready".into()) }
+    }
+
+    /// Sequence number of our SYN.
+    fn isn(frames: &VecDeque<Vec<u8>>) -> u32 {
+        let packet = SlicedPacket::from_ethernet(frames.front().expect("a SYN")).unwrap();
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("not TCP") };
+        assert!(tcp.syn() && !tcp.ack());
+        tcp.sequence_number()
+    }
+
+    #[test]
+    fn the_first_frame_is_a_syn_with_a_seeded_number() {
+        let numbers: Vec<_> = [1, 2, 1]
+            .map(|seed| {
+                let mut frames = VecDeque::new();
+                let mut fetch = Fetch::open(ends(), &check(), seed, Time::from_secs(9));
+                assert!(matches!(fetch.turn(&check(), Time::from_secs(9), &mut frames), Progress::Waiting(Some(_))));
+                assert_eq!(frames.len(), 1, "and no ARP");
+                isn(&frames)
+            })
+            .into();
+        assert!(numbers[0] == numbers[2] && numbers[0] != numbers[1], "{numbers:?}");
+    }
+
+    proptest! {
+        /// The real may send any segments within its connection.
+        #[test]
+        fn any_segments(
+            seed in any::<u64>(),
+            segments in prop::collection::vec((any::<u8>(), -3i32..2000, -3i32..200, any::<u16>(),
+                prop::collection::vec(any::<u8>(), 0..90), prop::collection::vec(any::<u8>(), 0..40)), 1..40),
+        ) {
+            let (ends, check, mut frames) = (ends(), check(), VecDeque::new());
+            let mut fetch = Fetch::open(ends, &check, seed, Time::ZERO);
+            let _ = fetch.turn(&check, Time::ZERO, &mut frames);
+            let ours = isn(&frames);
+            for (ms, (flags, seq, ack, window, payload, options)) in segments.into_iter().enumerate() {
+                let (seq, ack) = (seq as u32, ours.wrapping_add(ack as u32));
+                let mut tcp = etherparse::TcpHeader::new(80, 40_000, seq, window);
+                tcp.acknowledgment_number = ack;
+                // The first is a handshake that works, so that the rest meets an open connection.
+                let flags = if ms == 0 { 0x12 } else { flags };
+                (tcp.fin, tcp.syn, tcp.rst) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0 && flags & 0x80 != 0);
+                (tcp.psh, tcp.ack, tcp.urg) = (flags & 8 != 0, flags & 16 != 0, flags & 32 != 0);
+                if ms == 0 {
+                    (tcp.sequence_number, tcp.acknowledgment_number) = (u32::MAX, ours.wrapping_add(1));
+                }
+                if options.len() % 4 == 0 {
+                    let _ = tcp.set_options_raw(&options);
+                }
+                let mut frame = Vec::new();
+                PacketBuilder::ethernet2(ends.real_mac.0, ends.own_mac.0)
+                    .ipv4(ends.real.ip().octets(), ends.own.ip().octets(), 64)
+                    .tcp_header(tcp)
+                    .write(&mut frame, &payload)
+                    .unwrap();
+                fetch.receive(&frame);
+                let now = Time::from_millis(ms as u64);
+                if let Progress::Over(result) = fetch.turn(&check, now, &mut frames) {
+                    prop_assert!(result.is_err() || fetch.response.windows(5).any(|w| w == b"ready"));
+                    break;
+                }
+                prop_assert!(fetch.response.len() <= RESPONSE_MAX && frames.len() < 1000);
+            }
+            fetch.give_up(Time::from_secs(1), &mut frames);
+            prop_assert!(frames.iter().all(|frame| (60..=1514).contains(&frame.len())));
+        }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Failure {
     Http(HttpFailure),
     /// The real's address family is not checked yet.
     Ipv6,
+    /// The switch has no address of the real's family.
+    NoOwnAddress,
 }
 
 /// Why an HTTP check failed.
@@ -107,6 +109,7 @@ impl fmt::Display for Sentence<'_> {
             Failure::ConnectUnreachable(code) => write!(f, "TCP connect to {real} refused: {}", unreachable(code)),
             Failure::UdpUnreachable(code) => write!(f, "UDP to {real} refused: {}", unreachable(code)),
             Failure::Http(failure) => self.http(failure, f),
+            Failure::NoOwnAddress => write!(f, "the switch has no IPv4 address to check {ip} from"),
             Failure::Ipv6 => write!(f, "IPv6 checks are not built yet, so {ip} cannot be checked"),
         }
     }
