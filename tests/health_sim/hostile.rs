@@ -75,6 +75,26 @@ fn blind_forgeries_pass_and_fail_nothing() {
     assert!(world.sent - before <= 32_768 + 5, "one RST for each SYN-ACK, none for a RST");
 }
 
+#[test]
+fn what_a_checksum_does_not_vouch_for_does_not_count() {
+    let http = HttpCheck { path: "/".into(), host: None, status: 200, contains: None };
+    let ok = Port::Http { answer: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), segment: 1400, fin: true };
+    for seed in 0..20 {
+        for (depth, http, port) in [
+            (HealthDepth::L3, None, Port::Open),
+            (HealthDepth::L4, None, Port::Closed),
+            (HealthDepth::L4, Some(http.clone()), ok.clone()),
+        ] {
+            let mut world = World::new(seed);
+            world.add(Real::new(1, port));
+            world.watch(1, Protocol::Tcp, &HealthProfile { depth, http, ..HealthProfile::default() });
+            world.bent = true;
+            world.run(20 * SEC);
+            assert_eq!(world.says(1), "failing: no echo reply from 10.1.0.1 within 1s", "seed {seed}");
+        }
+    }
+}
+
 /// A RST is only for hosts that are watched; anybody else would make us a reflector.
 #[test]
 fn strangers_get_no_answer() {

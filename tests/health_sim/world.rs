@@ -242,6 +242,8 @@ pub(crate) struct World {
     pub(crate) reals: HashMap<Ipv4Addr, Real>,
     /// Probability that a frame is lost, each way.
     pub(crate) loss: f64,
+    /// One bit of every IP packet from a real is flipped.
+    pub(crate) bent: bool,
     /// Every finding, with its time.
     pub(crate) findings: Vec<(Time, Finding)>,
     /// The latest finding of each binding.
@@ -262,6 +264,7 @@ impl World {
             now: Time::ZERO,
             reals: HashMap::new(),
             loss: 0.0,
+            bent: false,
             findings: vec![],
             told: BTreeMap::new(),
             sent: 0,
@@ -351,7 +354,11 @@ impl World {
         let (lost, loss) = (self.rng.f64() < self.loss, self.loss);
         let Some(real) = self.reals.get_mut(&ip).filter(|_| !lost) else { return };
         let at = self.now + real.delay;
-        for answer in real.receive(frame) {
+        for mut answer in real.receive(frame) {
+            if self.bent && answer[12..14] == [8, 0] {
+                let at = self.rng.usize(14..answer.len());
+                answer[at] ^= 1 << self.rng.u8(0..8);
+            }
             if self.rng.f64() >= loss {
                 self.order += 1;
                 self.wire.insert((at, self.order), answer);
