@@ -26,7 +26,7 @@ use super::{CheckId, Finding, Target};
 /// ten thousand first checks without one long pause of whoever forwards packets in between.
 pub const BURST: usize = 256;
 
-/// Checks continued by one poll, for those that send nothing.
+/// Checks continued, and checks reported, by one poll: for those that send nothing.
 const WAKES: usize = 4 * BURST;
 
 /// Who checks.
@@ -122,7 +122,8 @@ impl Checks {
         self.leave(binding);
     }
 
-    /// Does what is due, appends at most [`BURST`] frames to send, and what changed since the last poll.
+    /// Does what is due, appends at most [`BURST`] frames to send, and what changed. What did
+    /// not fit into one poll is due at once: see [`Checks::next_deadline`].
     pub fn poll(&mut self, now: Time, frames: &mut Vec<Vec<u8>>, findings: &mut Vec<Finding>) {
         self.now = self.now.max(now);
         for _ in 0..WAKES {
@@ -196,7 +197,8 @@ impl Checks {
 
     /// Tells each watcher what differs from what it was told last.
     fn report(&mut self, findings: &mut Vec<Finding>) {
-        for id in std::mem::take(&mut self.changed) {
+        for _ in 0..WAKES {
+            let Some(id) = self.changed.pop_first() else { break };
             let Some(check) = self.checks.get_mut(&id) else { continue };
             let mac = self.hosts.get(&check.target.real.ip()).and_then(|host| host.mac);
             for (&binding, told) in &mut check.told {

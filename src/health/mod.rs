@@ -49,7 +49,7 @@ pub struct Finding {
 }
 
 mod check;
-mod checks;
+pub mod checks;
 mod fetch;
 mod host;
 mod http;
