@@ -1,7 +1,7 @@
 //! The machine's face and its tables: who is watched, which checks that takes, when they run, and what was told.
 //!
 //! One *check* serves every binding with the same target (real, protocol and profile); one *host* serves
-//! every check of the same IP address. Each check has at most one wake-up in [`Timers`], which is also the queue of
+//! every check of the same IP address. Each check has at most one wake-up in `Timers`, which is also the queue of
 //! work: to be continued at once is to be woken now. So a poll costs the work that is due, never a walk over what is not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
