@@ -48,7 +48,7 @@ pub struct Segment<'a> {
 }
 
 /// Starts a frame of this many bytes: link header written, the rest zero. `None` if it does not fit.
-fn begin<'a>(out: &'a mut FrameBuf, link: Link, ethertype: u16, len: usize) -> Option<&'a mut [u8]> {
+fn begin(out: &mut FrameBuf, link: Link, ethertype: u16, len: usize) -> Option<&mut [u8]> {
     if len > out.capacity() {
         return None;
     }
