@@ -46,9 +46,10 @@ impl FromStr for EventId {
 serde_as_text!(EventId);
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Its place.
+    #[schema(value_type = String, example = "5f0c21aa.17")]
     pub id: EventId,
     /// When, in milliseconds since 1970 UTC.
     pub at: WallMillis,
@@ -60,22 +61,25 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// A service exists now.
     ServiceCreated {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A service's options changed.
     ServiceChanged {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A service is gone, with its bindings.
     ServiceRemoved {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A binding exists now, or a draining one was added again.
@@ -130,9 +134,11 @@ pub enum EventKind {
     /// A Drop policy was set, changed, cleared (`fraction` 0) or ran out (`fraction` 0).
     Drop {
         /// Which service.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
         /// Which clients.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, example = "198.51.100.0/24")]
         from: Option<ipnet::IpNet>,
         /// The fraction in force now.
         fraction: Fraction,
