@@ -1,6 +1,7 @@
 //! The map of the ACM switch. Documentation and module list only.
 
 pub mod acm;
+pub mod api;
 pub mod base;
 pub mod health;
 pub mod plane;

@@ -87,7 +87,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// An Add changed a binding's options.
@@ -95,7 +96,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// A binding's state changed.
@@ -103,7 +105,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
         /// From.
         from: State,
@@ -118,7 +121,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// A binding was cut; its row is gone.
@@ -126,7 +130,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
         /// Connections cut.
         cut: u64,

@@ -76,6 +76,13 @@ pub struct Remove {
     pub deadline: Option<Span>,
 }
 
+impl Remove {
+    /// The binding this is about.
+    pub fn key(&self) -> BindingKey {
+        BindingKey { service: self.service, real: self.real }
+    }
+}
+
 /// Force Remove: the binding and its connections end now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +93,13 @@ pub struct ForceRemove {
     /// The real server.
     #[schema(value_type = String, example = "10.0.0.11:8080")]
     pub real: SocketAddr,
+}
+
+impl ForceRemove {
+    /// The binding this is about.
+    pub fn key(&self) -> BindingKey {
+        BindingKey { service: self.service, real: self.real }
+    }
 }
 
 /// Drop: refuses a fraction of new connections. Fraction 0 clears exactly the policy named.

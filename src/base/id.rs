@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::addr::serde_as_text;
 
 /// Which change of the service table a table is: 0 is the empty table, every accepted change adds one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
