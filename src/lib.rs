@@ -3,6 +3,7 @@
 pub mod acm;
 pub mod api;
 pub mod base;
+pub mod cli;
 pub mod driver;
 pub mod health;
 pub mod plane;

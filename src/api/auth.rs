@@ -70,16 +70,18 @@ impl Tokens {
     /// # Errors
     /// The file is unreadable, open to others than its owner, empty, or has a line that is no token.
     pub fn read(path: &Path) -> Result<Tokens, TokenFileError> {
-        let unreadable = |why| TokenFileError::Unreadable { path: path.to_owned(), why };
-        let mut file = std::fs::File::open(path).map_err(unreadable)?;
-        // Of the open file, not of the path, which could be another file by now.
-        let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(TokenFileError::TooOpen { path: path.to_owned(), mode });
-        }
-        let mut text = String::new();
-        io::Read::read_to_string(&mut file, &mut text).map_err(unreadable)?;
-        Tokens::parse(&text)
+        Tokens::parse(&private_text(path)?)
+    }
+
+    /// The first token of such a file, for a client that presents it.
+    ///
+    /// # Errors
+    /// As [`Tokens::read`].
+    pub fn first_of(path: &Path) -> Result<String, TokenFileError> {
+        let Tokens(tokens) = Tokens::read(path)?;
+        let first = tokens.into_iter().next().ok_or(TokenFileError::Empty)?;
+        // Tokens are visible ASCII.
+        Ok(String::from_utf8_lossy(&first.0).into_owned())
     }
 
     /// Reads the text of such a file.
@@ -130,6 +132,20 @@ impl Tokens {
             _ => None,
         }
     }
+}
+
+/// The text of a file that only its owner can read.
+fn private_text(path: &Path) -> Result<String, TokenFileError> {
+    let unreadable = |why| TokenFileError::Unreadable { path: path.to_owned(), why };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    // Of the open file, not of the path, which could be another file by now.
+    let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(TokenFileError::TooOpen { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    io::Read::read_to_string(&mut file, &mut text).map_err(unreadable)?;
+    Ok(text)
 }
 
 #[cfg(test)]
