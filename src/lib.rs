@@ -38,7 +38,10 @@
 //! in thin places: files named `task.rs`, `switch/worker.rs`, `port/`, `lab/`, `cli/`.
 
 pub mod acm;
+pub mod api;
 pub mod base;
+pub mod cli;
+pub mod driver;
 pub mod health;
 pub mod plane;
 pub mod port;

@@ -11,6 +11,7 @@
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
 
+pub mod connect;
 pub mod error;
 pub mod event;
 pub mod event_log;
@@ -19,4 +20,5 @@ pub mod primitive;
 pub mod switch;
 pub mod table;
 pub mod validate;
+pub mod wait;
 pub mod words;
