@@ -2,7 +2,7 @@
 //! batch.
 //!
 //! ```text
-//! take up the table -> commands -> recv a batch -> plane -> send -> poll the plane -> (nothing came?) park
+//! wait -> take up the table -> commands -> recv a batch -> plane -> send -> poll the plane -> wait
 //! ```
 //!
 //! The worker owns its plane and its ports; it shares nothing per packet. Between it and the control side run two
@@ -29,7 +29,7 @@ use crate::base::id::{BindingId, Generation, PortId, ServiceId};
 use crate::base::time::Time;
 use crate::plane::{Notice, Out, Plane, Verdict};
 use crate::port::Port;
-use crate::port::wait::{Waiter, Waker};
+use crate::port::wait::{Ready, Waiter, Waker};
 use crate::wire::checksum;
 use crate::wire::frame::{Batch, Egress, FrameBuf};
 
@@ -38,6 +38,9 @@ const BATCH: usize = 64;
 
 /// Commands and reports that can wait. A health burst is 256 frames.
 const RING: usize = 1024;
+
+/// How soon a notice that found the ring full is tried again.
+const RING_RETRY: Duration = Duration::from_millis(1);
 
 /// A broken port is tried again this often.
 const PORT_RETRY: Duration = Duration::from_secs(1);
@@ -178,15 +181,13 @@ impl Worker {
     fn run(mut self) {
         self.publication.unpark(0);
         while !self.stop.load(Ordering::SeqCst) {
+            let ready = self.wait();
             let now = self.clock.now();
             self.take_up(now);
-            self.obey();
-            let received = self.serve_ports(now);
+            self.obey(now);
+            self.serve_ports(ready, now);
             self.plane.poll(now, &mut self.out);
             self.flush(now);
-            if received == 0 {
-                self.park();
-            }
         }
         // Whoever still publishes must not wait for a worker that is gone.
         self.publication.park(0, self.generation);
@@ -199,43 +200,53 @@ impl Worker {
         self.publication.take_up(0, self.generation);
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self, now: Time) {
         while let Ok(command) = self.commands.pop() {
             match command {
-                Command::Originate(frame) => self.plane.originate(&frame, &mut self.out),
+                Command::Originate(frame) => {
+                    self.plane.originate(&frame, now, &mut self.out);
+                    if self.out.frames.room() == 0 {
+                        self.flush(now);
+                    }
+                }
                 // Nobody to tell is no error: the caller may have gone.
                 Command::Snapshot(answer) => drop(answer.send(self.snapshot())),
             }
         }
     }
 
-    /// One batch from each port. Returns how many frames came.
-    fn serve_ports(&mut self, now: Time) -> usize {
-        let mut received = 0;
+    /// One batch from each port that has frames; a port with more is ready again at the next wait.
+    fn serve_ports(&mut self, ready: Ready, now: Time) {
         for index in 0..self.ports.len() {
-            if self.ports[index].retry_at.is_some_and(|at| now < at) {
+            let seat = &mut self.ports[index];
+            let is_due = seat.port.next_deadline().is_some_and(|at| at <= now);
+            if !(ready.port(index) || is_due) || seat.retry_at.is_some_and(|at| now < at) {
                 continue;
             }
             self.batch.clear();
-            match self.ports[index].port.recv(&mut self.batch, now) {
-                Ok(0) => continue,
-                Ok(count) => received += count,
+            match seat.port.recv(&mut self.batch, now) {
+                Ok(_) => seat.retry_at = None,
                 Err(error) => {
                     self.report_port(index, &error, now);
                     continue;
                 }
             }
-            self.ports[index].retry_at = None;
-            for frame in self.batch.frames_mut() {
-                frame.ingress = PortId(index as u16);
-            }
-            self.verdicts.clear();
-            self.plane.process_batch(&mut self.batch, now, &mut self.verdicts, &mut self.out);
-            self.deliver();
-            send(&mut self.ports, &mut self.batch, now);
-            self.flush(now);
+            self.serve_batch(PortId(index as u16), now);
         }
-        received
+    }
+
+    fn serve_batch(&mut self, ingress: PortId, now: Time) {
+        if self.batch.is_empty() {
+            return;
+        }
+        for frame in self.batch.frames_mut() {
+            frame.ingress = ingress;
+        }
+        self.verdicts.clear();
+        self.plane.process_batch(&mut self.batch, now, &mut self.verdicts, &mut self.out);
+        self.deliver();
+        send(&mut self.ports, &mut self.batch, now);
+        self.flush(now);
     }
 
     /// Says once that a port broke, and when it will be tried again.
@@ -278,18 +289,19 @@ impl Worker {
         }
     }
 
-    /// Waits for frames, a command or a deadline, unless there is a newer table.
-    fn park(&mut self) {
+    /// Waits for frames, a command or a deadline; only looks if there is something to do at once.
+    fn wait(&mut self) -> Ready {
         let ports = self.ports.iter().flat_map(|seat| [seat.port.next_deadline(), seat.retry_at]).flatten();
         let deadline = ports.chain(self.plane.next_deadline()).min();
-        let full_ring = (!self.unreported.is_empty()).then(|| Duration::from_millis(1));
-        let now = self.clock.now();
-        let left = deadline.map(|at| at.since(now)).into_iter().chain(full_ring).min();
-        if left == Some(Duration::ZERO) || !self.commands.is_empty() || !self.publication.park(0, self.generation) {
-            return;
+        let full_ring = (!self.unreported.is_empty()).then_some(RING_RETRY);
+        let left = deadline.map(|at| at.since(self.clock.now())).into_iter().chain(full_ring).min();
+        let is_busy = left == Some(Duration::ZERO) || !self.commands.is_empty();
+        if is_busy || !self.publication.park(0, self.generation) {
+            return self.waiter.ready();
         }
-        self.waiter.wait(left);
+        let ready = self.waiter.wait(left);
         self.publication.unpark(0);
+        ready
     }
 
     fn snapshot(&mut self) -> Snapshot {
