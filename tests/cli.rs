@@ -309,6 +309,38 @@ fn tokens_come_from_the_environment_or_a_private_file() {
 }
 
 #[test]
+fn a_configured_switch_begins_with_what_its_file_says() {
+    use acm_switch::acm::list::Filter;
+    use acm_switch::acm::switch::AcmSwitch;
+    use acm_switch::cli::config::SwitchConfig;
+    use acm_switch::cli::switch::{open_api, run};
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("switch.toml");
+    let socket = dir.path().join("switch.sock");
+    let start = |bindings: &str| {
+        let text = format!(
+            "ports = [\"eth1\"]\naddresses = [\"10.0.0.2/24\"]\n[api]\nlisten = [\"unix:{}\"]\n{bindings}",
+            socket.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let config = SwitchConfig::read(&file).unwrap();
+        let switch = SmallSwitch::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listeners = open_api(&config.api).unwrap();
+            run(config, Arc::new(switch.clone()), listeners, async {}).await.map_err(|why| why.to_string())?;
+            Ok::<_, String>(switch.list(&Filter::default()).await.unwrap())
+        })
+    };
+    let binding = |real: &str| format!("[[binding]]\nservice = \"{VIP}\"\nreal = \"{real}\"\n");
+    let listing = start(&binding(REAL)).unwrap();
+    assert_eq!(listing.bindings[0].key, key());
+    let refused = start(&(binding(REAL) + &binding(VIP))).unwrap_err();
+    assert!(refused.starts_with("binding[1].real: "), "{refused}");
+    assert!(!socket.exists(), "the socket is removed at exit");
+}
+
+#[test]
 fn help_has_examples_and_completions_are_scripts() {
     for verb in ["add", "remove", "list", "drop", "watch", "capture", "stats", "service set", "service remove"] {
         let said = Said::of(acm(&format!("{verb} --help")).output().unwrap(), verb);

@@ -1,6 +1,7 @@
 //! `acm switch`: what the switch is told on the command line, and serving its API until it is told to stop.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,7 +9,10 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::config::{ApiConfig, ConfigError, SwitchConfig, at_key};
-use super::failure::Failure;
+use super::failure::{self, Failure};
+use super::logging::{self, Verbosity};
+use super::output::Style;
+use super::signals::stop_requested;
 use crate::acm::primitive::Caller;
 use crate::acm::switch::InspectableSwitch;
 use crate::api::auth::Tokens;
@@ -62,6 +66,27 @@ impl SwitchArgs {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// `acm switch` from its arguments to its exit code. `start` opens the ports and starts the switch; it is called
+/// within the runtime, after the API's listeners are open.
+pub fn main<Start, Starting>(args: SwitchArgs, start: Start) -> ExitCode
+where
+    Start: FnOnce(SwitchConfig) -> Starting,
+    Starting: Future<Output = Result<Arc<dyn InspectableSwitch>, Failure>>,
+{
+    logging::start(Verbosity::Switch);
+    let whole = || {
+        let config = args.into_config().map_err(|why| Failure::Setup(why.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let stop = stop_requested()?;
+            let listeners = open_api(&config.api)?;
+            let switch = start(config.clone()).await?;
+            run(config, switch, listeners, stop).await
+        })
+    };
+    failure::exit(Style::Human, whole())
 }
 
 /// Opens the API's listeners. Done before ports are opened, so that a second switch on the same socket ends before
