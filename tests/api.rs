@@ -1,7 +1,7 @@
 //! The native API over real sockets: every route, every refusal, slow and hostile clients, resumed events, and the
 //! native client against it.
 
-mod support;
+mod small_switch;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::{CONNECTIONS_MAX, HEAD_PATIENCE, serve};
 use acm_switch::driver::native::NativeClient;
 use serde_json::{Value, json};
-use support::SmallSwitch;
+use small_switch::SmallSwitch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -544,7 +544,7 @@ async fn the_native_client_is_the_switch() {
         while bytes.len() < 124 {
             bytes.extend(std::future::poll_fn(|cx| pieces.as_mut().poll_next(cx)).await.unwrap());
         }
-        assert_eq!(bytes[..24], support::PCAP_HEAD);
+        assert_eq!(bytes[..24], small_switch::PCAP_HEAD);
         assert!(
             matches!(client.capture("eth 9").await.err(), Some(AcmError::NotFound { what }) if what == "port eth 9")
         );

@@ -1,6 +1,6 @@
 //! The command line from outside: the real binary against a served switch.
 
-mod support;
+mod small_switch;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use acm_switch::api::auth::Tokens;
 use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::serve;
 use serde_json::Value;
-use support::SmallSwitch;
+use small_switch::SmallSwitch;
 
 const VIP: &str = "10.0.0.100:80";
 const REAL: &str = "10.0.0.11:8080";
@@ -237,12 +237,12 @@ fn capture_writes_a_file_until_it_is_told_to_stop() {
     let said = Said::of(child.wait_with_output().unwrap(), "capture");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("124 bytes"), "{said:?}");
-    assert_eq!(std::fs::read(&file).unwrap()[..24], support::PCAP_HEAD);
+    assert_eq!(std::fs::read(&file).unwrap()[..24], small_switch::PCAP_HEAD);
 
     let mut piped = served.command("capture eth1 -w -").stdout(Stdio::piped()).spawn().unwrap();
     let mut head = [0; 24];
     piped.stdout.as_mut().unwrap().read_exact(&mut head).unwrap();
-    assert_eq!(head, support::PCAP_HEAD);
+    assert_eq!(head, small_switch::PCAP_HEAD);
     interrupt(&piped);
     assert!(piped.wait().unwrap().success());
 

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::words::{BindingKey, DropMode, HealthProfile, Refusal, Rule, Scheduler, ServiceKey};
+use super::words::{
+    AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Rule, Scheduler, ServiceKey,
+};
 use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
@@ -207,5 +209,30 @@ impl Listing {
     /// The row of one binding.
     pub fn binding(&self, key: &BindingKey) -> Option<&BindingRow> {
         self.bindings.iter().find(|row| row.key == *key)
+    }
+}
+
+impl Binding {
+    /// Its state: the will first, then what was observed.
+    pub fn state(&self) -> State {
+        match (&self.will.admin, &self.observed.health) {
+            (AdminState::Draining { .. }, _) => State::Draining,
+            (AdminState::Up, Health::Failing(_)) => State::Failed,
+            (AdminState::Up, Health::Unknown(_)) => State::Pending,
+            (AdminState::Up, Health::Passing) if self.observed.mac.is_none() => State::Pending,
+            (AdminState::Up, Health::Passing) if self.observed.lapsed => State::Lapsed,
+            (AdminState::Up, Health::Passing) => State::Active,
+        }
+    }
+
+    /// Why it is not simply active, in plain words.
+    pub fn reason(&self) -> Option<String> {
+        match (self.state(), &self.observed.health) {
+            (State::Active, _) => None,
+            (State::Draining, _) => Some("removed; existing connections finish".into()),
+            (State::Lapsed, _) => Some("its lease ran out, but no other healthy member could take over".into()),
+            (_, Health::Failing(why) | Health::Unknown(why)) => Some(why.to_string()),
+            (_, Health::Passing) => Some("its link address is not known".into()),
+        }
     }
 }
