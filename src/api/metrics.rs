@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::acm::list::Listing;
-use crate::acm::list::State;
+use crate::acm::list::{BindingRow, Listing, ServiceRow, State};
 use crate::acm::switch::{PortStatistics, Statistics};
 
 /// The media type.
@@ -67,6 +66,18 @@ fn services(page: &mut Page, listing: &Listing) {
             page.sample("acm_service_bindings", &[("service", &service), ("state", state.as_str())], count as u64);
         }
     }
+    type Read = fn(&ServiceRow) -> u64;
+    let columns: [(&str, &str, Read); 3] = [
+        ("acm_service_admitted_total", "New connections admitted.", |row| row.admitted),
+        ("acm_service_dropped_total", "SYNs (UDP: datagrams) refused by Drop.", |row| row.dropped),
+        ("acm_service_refused_total", "New connections no real was eligible for.", |row| row.refused),
+    ];
+    for (name, help, read) in columns {
+        page.family(name, Kind::Counter, help);
+        for row in &listing.services {
+            page.sample(name, &[("service", &*row.service.to_string())], read(row));
+        }
+    }
     page.family("acm_service_drop_fraction", Kind::Gauge, "Fraction of new connections refused; `from` is a prefix.");
     for row in &listing.services {
         for drop in &row.drops {
@@ -78,7 +89,7 @@ fn services(page: &mut Page, listing: &Listing) {
 }
 
 fn bindings(page: &mut Page, listing: &Listing) {
-    type Read = fn(&crate::acm::list::BindingRow) -> u64;
+    type Read = fn(&BindingRow) -> u64;
     let columns: [(&str, Kind, &str, Read); 4] = [
         ("acm_binding_up", Kind::Gauge, "1 if the binding takes new connections.", |row| {
             u64::from(matches!(row.state, State::Active | State::Lapsed))

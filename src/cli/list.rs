@@ -90,7 +90,11 @@ fn binding_cells(row: &BindingRow) -> Vec<String> {
 /// What is worth a line about a service apart from its bindings.
 fn notes(service: &ServiceRow) -> Vec<String> {
     let groups = service.groups.iter().map(|row| format!("group {} schedules by {}", row.group, row.scheduler));
-    groups.chain(service.drops.iter().map(drop_note)).collect()
+    let counts = format!(
+        "{} connections admitted, {} refused for want of a server, {} packets dropped on request",
+        service.admitted, service.refused, service.dropped
+    );
+    groups.chain(service.drops.iter().map(drop_note)).chain([counts]).collect()
 }
 
 fn drop_note(row: &DropRow) -> String {

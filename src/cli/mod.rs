@@ -8,16 +8,18 @@
 mod add;
 mod capture;
 mod completions;
+pub mod config;
 mod connection;
 mod drop_new;
-mod failure;
+pub mod failure;
 mod list;
 mod logging;
-mod output;
+pub mod output;
 mod remove;
 mod service;
 mod signals;
 mod stats;
+pub mod switch;
 mod waiting;
 mod watch;
 
