@@ -56,9 +56,12 @@ pub fn tcp<'a>(from: &'a str, to: &'a str, flags: &'a str, seq: u32, ack: u32, l
 
 pub fn build_tcp(src: Mac, dst: Mac, segment: Tcp<'_>) -> Vec<u8> {
     let (from, to) = (at(segment.from), at(segment.to));
-    let mut builder = PacketBuilder::ethernet2(src.0, dst.0)
-        .ipv4(from.ip().octets(), to.ip().octets(), 64)
-        .tcp(from.port(), to.port(), segment.seq, 1000);
+    let mut builder = PacketBuilder::ethernet2(src.0, dst.0).ipv4(from.ip().octets(), to.ip().octets(), 64).tcp(
+        from.port(),
+        to.port(),
+        segment.seq,
+        1000,
+    );
     for flag in segment.flags.chars() {
         builder = match flag {
             'S' => builder.syn(),
@@ -136,7 +139,15 @@ impl Rig {
             before: BTreeMap::new(),
             next_id: 1,
         };
-        let hello = |mac: Mac| build_arp(mac, Mac::BROADCAST, 1, (mac, Ipv4Addr::new(10, 0, 0, 250)), (Mac::ZERO, Ipv4Addr::new(10, 0, 0, 251)));
+        let hello = |mac: Mac| {
+            build_arp(
+                mac,
+                Mac::BROADCAST,
+                1,
+                (mac, Ipv4Addr::new(10, 0, 0, 250)),
+                (Mac::ZERO, Ipv4Addr::new(10, 0, 0, 251)),
+            )
+        };
         rig.hear(0, &hello(CLIENT));
         for n in 1..=3 {
             rig.hear(n, &hello(server_mac(n as u8)));
@@ -327,7 +338,9 @@ impl Rig {
             .plane
             .counters()
             .iter()
-            .filter_map(|(name, count)| Some((name, count - self.before.get(name).copied().unwrap_or(0))).filter(|(_, by)| *by > 0))
+            .filter_map(|(name, count)| {
+                Some((name, count - self.before.get(name).copied().unwrap_or(0))).filter(|(_, by)| *by > 0)
+            })
             .collect();
         assert_eq!(moved, expected);
         self.before = self.plane.counters().iter().collect();
