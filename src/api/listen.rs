@@ -152,9 +152,10 @@ fn open_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFil
         _ => Path::new("."),
     };
     make_dir(dir).map_err(system)?;
-    // Two switches that start at once take turns here, so that neither removes the other's new socket.
+    // Of two switches that start at once only one gets past here, so that neither removes the other's new socket.
+    // Not waited for: in a directory that others share, somebody could hold it for ever.
     let lock = std::fs::File::open(dir).map_err(system)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|why| system(why.into()))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|why| system(why.into()))?;
     clear_stale(path, system)?;
     let listener = bind_private(path).map_err(system)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path).map_err(system)? };

@@ -134,3 +134,50 @@ pub async fn run(
     info!("the switch stops");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SwitchArgs,
+    }
+
+    fn config(words: &str) -> Result<SwitchConfig, String> {
+        let line = Line::try_parse_from(std::iter::once("switch").chain(words.split_whitespace()));
+        line.map_err(|why| why.to_string())?.args.into_config().map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn options_make_a_whole_configuration() {
+        let plain = config("--port eth1 --port eth2 --address 10.0.0.2/24").unwrap();
+        assert_eq!((plain.ports.len(), plain.api), (2, ApiConfig::default()));
+        let full = config(
+            "--port eth1 --address 10.0.0.2/24 --address 2001:db8::2/64 --mac 02:00:00:00:00:07 --api unix:/tmp/a \
+             --api http://127.0.0.1:8800 --token-file /tmp/t",
+        )
+        .unwrap();
+        assert_eq!((full.addresses.len(), full.api.listen.len()), (2, 2));
+        assert_eq!(full.mac.unwrap().to_string(), "02:00:00:00:00:07");
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        for (words, says) in [
+            ("", "--port"),
+            ("--port eth1", "--address"),
+            ("--config a.toml --port eth1", "--port"),
+            ("--port eth1 --address 10.0.0.2/24 --api http://127.0.0.1:1", "api.token_file"),
+            ("--port eth1 --port eth1 --address 10.0.0.2/24", "ports: eth1"),
+            ("--port eth1 --address 10.0.0.2/24 --mac 01:00:5e:00:00:01", "mac"),
+            ("--port eth1 --address 10.0.0.2/24 --api ftp://x", "unix:PATH"),
+            ("--config /nonexistent/switch.toml", "/nonexistent/switch.toml"),
+        ] {
+            let error = config(words).unwrap_err();
+            assert!(error.contains(says), "{words}: {error}");
+        }
+    }
+}
