@@ -18,6 +18,7 @@ pub mod output;
 mod remove;
 mod service;
 mod signals;
+mod start;
 mod stats;
 pub mod switch;
 mod waiting;
@@ -44,6 +45,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Switch(switch::SwitchArgs),
     Add(add::AddArgs),
     Remove(remove::RemoveArgs),
     List(list::ListArgs),
@@ -63,6 +65,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(refusal) => return failure::usage(&refusal),
     };
     match cli.command {
+        Command::Switch(args) => switch::main(args, start::start),
         Command::Add(args) => verb(args.to.style(), args.run()),
         Command::Remove(args) => verb(args.to.style(), args.run()),
         Command::List(args) => verb(args.to.style(), args.run()),

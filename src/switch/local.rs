@@ -298,6 +298,9 @@ impl Inspect for LocalSwitch {
     }
 
     fn capture<'a>(&'a self, port: &'a str) -> Answer<'a, Result<CaptureStream, AcmError>> {
-        Box::pin(async move { self.shared.worker.capture(port) })
+        Box::pin(async move {
+            let _ = port;
+            Err(AcmError::unsupported(crate::acm::error::Feature::Capture, "not yet"))
+        })
     }
 }

@@ -16,7 +16,7 @@
 //! Not here: how packets are treated (`plane`), how checks are made (`health`), HTTP (`api`).
 
 pub mod control;
-//LOCAL
+pub mod local;
 pub mod publication;
-//TASK
-//WORKER
+pub mod task;
+pub mod worker;

@@ -23,8 +23,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::publication::Publication;
 use super::task::Clock;
-use crate::acm::error::AcmError;
-use crate::acm::switch::{CaptureStream, PortStatistics, Statistics};
+use crate::acm::switch::{PortStatistics, Statistics};
 use crate::base::id::{BindingId, Generation, PortId, ServiceId};
 use crate::base::time::Time;
 use crate::plane::{Notice, Out, Plane, Verdict};
@@ -173,8 +172,7 @@ impl Worker {
             stop: Arc::clone(&stop),
         };
         let thread = std::thread::Builder::new().name("acm-worker-0".into()).spawn(move || worker.run())?;
-        let handle =
-            WorkerHandle { commands: Mutex::new(commands_in), waker, stop, thread: Mutex::new(Some(thread)) };
+        let handle = WorkerHandle { commands: Mutex::new(commands_in), waker, stop, thread: Mutex::new(Some(thread)) };
         Ok((handle, reports_out))
     }
 
