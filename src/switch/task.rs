@@ -95,7 +95,7 @@ impl ControlTask {
     }
 
     /// Until something is reported or ordered, or the next deadline.
-    async fn wait(&self) {
+    async fn wait(&mut self) {
         let deadline = [self.checks.next_deadline(), self.shared.next_deadline()].into_iter().flatten().min();
         let left = deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.clock.now()));
         tokio::select! {
