@@ -8,6 +8,7 @@
 //! `eventfd`. The kernel holds the ports' descriptors by itself, so a port that is dropped simply stops being reported.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -110,7 +111,6 @@ impl Ready {
 pub struct Waiter {
     epoll: OwnedFd,
     doorbell: Arc<Doorbell>,
-    events: Vec<Event>,
 }
 
 impl Waiter {
@@ -131,7 +131,7 @@ impl Waiter {
                 epoll::add(&epoll, port, EventData::new_u64(index as u64), EventFlags::IN)?;
             }
         }
-        Ok(Waiter { epoll, doorbell, events: Vec::with_capacity(PORTS_MAX + 1) })
+        Ok(Waiter { epoll, doorbell })
     }
 
     /// What wakes this waiter.
@@ -155,19 +155,17 @@ impl Waiter {
     }
 
     /// Which ports are ready now, without sleeping; cheaper than asking each.
-    pub fn ready(&mut self) -> Ready {
+    pub fn ready(&self) -> Ready {
         self.poll(Duration::ZERO)
     }
 
-    fn poll(&mut self, timeout: Duration) -> Ready {
+    fn poll(&self, timeout: Duration) -> Ready {
         let timeout = to_timespec(timeout);
-        self.events.clear();
         let mut ready = Ready::default();
+        let mut events = [MaybeUninit::<Event>::uninit(); PORTS_MAX + 1];
         // The errors left are EINTR, which is an early return, and those of a descriptor that is no epoll.
-        if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout)).is_err() {
-            return ready;
-        }
-        for event in &self.events {
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, Some(&timeout)) else { return ready };
+        for event in events {
             match event.data.u64() {
                 WAKER => {
                     self.doorbell.signal.lower();
