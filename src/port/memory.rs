@@ -5,86 +5,16 @@
 //! veth. Both directions are bounded queues, and a port says it is readable the way every port does, so that a real
 //! worker thread runs on memory ports unchanged.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::wait::Signal;
+pub use super::lane::MemoryFrame;
+use super::lane::{Fit, Lane};
 use super::{Port, PortCounters};
 use crate::base::time::Time;
 use crate::wire::frame::{Batch, Offload};
-
-/// A frame on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryFrame {
-    /// The frame.
-    pub bytes: Vec<u8>,
-    /// What its sender left to be done.
-    pub offload: Offload,
-}
-
-/// One direction of a cable: a bounded queue whose `signal` is raised while it is not empty.
-#[derive(Debug)]
-struct Lane {
-    depth: usize,
-    frames: Mutex<VecDeque<MemoryFrame>>,
-    arrived: Condvar,
-    signal: Signal,
-}
-
-/// What a full queue does with a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fit {
-    Taken,
-    Full,
-}
-
-impl Lane {
-    fn new(depth: usize) -> io::Result<Arc<Lane>> {
-        let frames = Mutex::new(VecDeque::new());
-        Ok(Arc::new(Lane { depth, frames, arrived: Condvar::new(), signal: Signal::new()? }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<MemoryFrame>> {
-        // A test that panicked while holding the lock left a whole queue behind: push and pop cannot panic half-way.
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, frame: MemoryFrame) -> Fit {
-        let mut frames = self.lock();
-        if frames.len() >= self.depth {
-            return Fit::Full;
-        }
-        frames.push_back(frame);
-        if frames.len() == 1 {
-            self.signal.raise();
-        }
-        self.arrived.notify_one();
-        Fit::Taken
-    }
-
-    /// Takes frames until `take` wants no more.
-    fn drain(&self, mut take: impl FnMut(&MemoryFrame) -> Taken) {
-        let mut frames = self.lock();
-        let was_empty = frames.is_empty();
-        while let Some(frame) = frames.front() {
-            match take(frame) {
-                Taken::Yes => drop(frames.pop_front()),
-                Taken::NoRoom => break,
-            }
-        }
-        if frames.is_empty() && !was_empty {
-            self.signal.lower();
-        }
-    }
-}
-
-enum Taken {
-    Yes,
-    NoRoom,
-}
 
 /// A port in memory.
 #[derive(Debug)]
@@ -127,28 +57,13 @@ impl Port for MemoryPort {
     }
 
     fn recv(&mut self, batch: &mut Batch, _now: Time) -> io::Result<usize> {
-        let before = batch.len();
-        let counters = &mut self.counters;
-        self.incoming.drain(|frame| {
-            let Some(free) = batch.free_mut().first_mut() else { return Taken::NoRoom };
-            if !free.fill(&frame.bytes) {
-                counters.rx_missed += 1;
-                return Taken::Yes;
-            }
-            free.offload = frame.offload;
-            batch.extend(1);
-            counters.rx_frames += 1;
-            counters.rx_bytes += frame.bytes.len() as u64;
-            Taken::Yes
-        });
-        Ok(batch.len() - before)
+        Ok(self.incoming.drain_into(batch, &mut self.counters))
     }
 
     fn send(&mut self, batch: &mut Batch, which: &[u16], _now: Time) -> io::Result<()> {
         for index in which {
             let Some(frame) = batch.frames().get(usize::from(*index)) else { continue };
-            let copy = MemoryFrame { bytes: frame.bytes().to_vec(), offload: frame.offload };
-            match self.outgoing.push(copy) {
+            match self.outgoing.push(frame.bytes(), frame.offload) {
                 Fit::Full => self.counters.tx_dropped += 1,
                 Fit::Taken => {
                     self.counters.tx_frames += 1;
@@ -160,7 +75,7 @@ impl Port for MemoryPort {
     }
 
     fn readable(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.incoming.signal.as_fd())
+        Some(self.incoming.readable())
     }
 
     fn counters(&mut self) -> PortCounters {
@@ -183,30 +98,23 @@ impl FarEnd {
 
     /// Sends a frame with work left to be done. False if the queue is full and the frame was lost.
     pub fn push_with(&self, bytes: &[u8], offload: Offload) -> bool {
-        self.towards.push(MemoryFrame { bytes: bytes.to_vec(), offload }) == Fit::Taken
+        self.towards.push(bytes, offload) == Fit::Taken
     }
 
     /// Everything the port has sent since it was last asked.
     pub fn take(&self) -> Vec<MemoryFrame> {
-        let mut sent = Vec::new();
-        self.from.drain(|frame| {
-            sent.push(frame.clone());
-            Taken::Yes
-        });
-        sent
+        self.from.take()
     }
 
     /// As [`FarEnd::take`], but waits up to `timeout` for the first frame.
     pub fn wait(&self, timeout: Duration) -> Vec<MemoryFrame> {
-        let frames = self.from.lock();
-        let waited = self.from.arrived.wait_timeout_while(frames, timeout, |frames| frames.is_empty());
-        drop(waited);
-        self.take()
+        self.from.wait(timeout);
+        self.from.take()
     }
 
     /// Frames the port has not taken yet.
     pub fn backlog(&self) -> usize {
-        self.towards.lock().len()
+        self.towards.len()
     }
 }
 

@@ -9,7 +9,10 @@
 #[cfg(target_os = "linux")]
 pub mod af_packet;
 pub mod error;
+mod lane;
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod offload;
 mod virtio;
 pub mod wait;
 

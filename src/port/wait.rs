@@ -155,14 +155,14 @@ impl Waiter {
     }
 
     /// Which ports are ready now, without sleeping; cheaper than asking each.
-    pub fn ready(&mut self) -> Ready {
+    pub fn ready(&self) -> Ready {
         self.poll(Duration::ZERO)
     }
 
-    fn poll(&mut self, timeout: Duration) -> Ready {
+    fn poll(&self, timeout: Duration) -> Ready {
         let timeout = to_timespec(timeout);
         let mut ready = Ready::default();
-        let mut events = [const { MaybeUninit::<Event>::uninit() }; PORTS_MAX + 1];
+        let mut events = [MaybeUninit::<Event>::uninit(); PORTS_MAX + 1];
         // The errors left are EINTR, which is an early return, and those of a descriptor that is no epoll.
         let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, Some(&timeout)) else { return ready };
         for event in events {

@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+pub(super) use socket::request;
 pub use socket::{Options, Qdisc, WhenDown};
 
 use super::error::PortError;

@@ -234,7 +234,7 @@ fn check(done: c_int) -> io::Result<()> {
 }
 
 /// An `ifreq` with this name; `None` if no interface can have it.
-fn request(name: &str) -> Option<libc::ifreq> {
+pub(in crate::port) fn request(name: &str) -> Option<libc::ifreq> {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.len() >= libc::IFNAMSIZ || bytes.contains(&0) {
         return None;
