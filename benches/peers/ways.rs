@@ -112,7 +112,7 @@ fn start_haproxy(rig: &Rig) -> Result<Vec<Running>, String> {
     route(rig)?;
     rig.run(&rig.middle, "ip addr add 10.0.0.100/32 dev lo")?;
     let config = format!(
-        "global\n  nbthread 2\n  maxconn 10000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+        "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
          listen web\n  bind {VIP}\n  server s1 {REAL}\n"
     );
     let file = rig.dir.join("haproxy.cfg");
