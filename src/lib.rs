@@ -43,6 +43,7 @@ pub mod base;
 pub mod cli;
 pub mod driver;
 pub mod health;
+pub mod lab;
 pub mod plane;
 pub mod port;
 pub mod switch;
