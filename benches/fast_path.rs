@@ -104,7 +104,17 @@ impl Rig {
         for n in 0..flows {
             rig.one(0, &rig.from_client(n, TcpFlags::SYN, 100, 0));
             let chosen = n % REALS;
-            rig.one(1 + chosen, &segment(Link { src: real_mac(chosen), dst: CLIENT }, real(chosen), client(n), TcpFlags::SYN | TcpFlags::ACK, 500, 101));
+            rig.one(
+                1 + chosen,
+                &segment(
+                    Link { src: real_mac(chosen), dst: CLIENT },
+                    real(chosen),
+                    client(n),
+                    TcpFlags::SYN | TcpFlags::ACK,
+                    500,
+                    101,
+                ),
+            );
             rig.one(0, &rig.from_client(n, TcpFlags::ACK, 101, 501));
         }
         assert_eq!(rig.plane.flows(), flows);
@@ -141,7 +151,14 @@ impl Rig {
                     let flags = TcpFlags::ACK | TcpFlags::PSH;
                     match side {
                         0 => segment(Link { src: CLIENT, dst: SWITCH }, client(n), VIP, flags, 101, 501),
-                        _ => segment(Link { src: real_mac(n % REALS), dst: CLIENT }, real(n % REALS), client(n), flags, 501, 101),
+                        _ => segment(
+                            Link { src: real_mac(n % REALS), dst: CLIENT },
+                            real(n % REALS),
+                            client(n),
+                            flags,
+                            501,
+                            101,
+                        ),
                     }
                 })
                 .collect()
@@ -177,9 +194,8 @@ fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
 
 fn report(what: &str, values: Vec<f64>, bar: Option<f64>) {
     let (median, low, high) = median(values);
-    let bar = bar.map_or(String::new(), |bar| {
-        format!("bar {bar:.0} ns: {}", if median <= bar { "met" } else { "MISSED" })
-    });
+    let bar =
+        bar.map_or(String::new(), |bar| format!("bar {bar:.0} ns: {}", if median <= bar { "met" } else { "MISSED" }));
     println!("{what:<52} {median:7.1} ns  ({low:.1}-{high:.1})  {bar}");
 }
 
@@ -202,7 +218,10 @@ fn new_flows() {
             std::mem::swap(&mut rig.plane, &mut warm);
             rig.plane.take_table(Arc::new(table()), Time::ZERO, &mut rig.out);
             for n in 0..REALS {
-                rig.one(1 + n, &segment(Link { src: real_mac(n), dst: CLIENT }, real(n), client(0), TcpFlags::RST, 1, 1));
+                rig.one(
+                    1 + n,
+                    &segment(Link { src: real_mac(n), dst: CLIENT }, real(n), client(0), TcpFlags::RST, 1, 1),
+                );
             }
             let syns: Vec<Vec<Vec<u8>>> = (0..2048)
                 .map(|batch| (0..BATCH).map(|n| rig.from_client(batch * BATCH + n, TcpFlags::SYN, 1, 0)).collect())
@@ -242,7 +261,10 @@ fn instructions() {
     let count = |packets: usize| -> Option<f64> {
         let own = std::env::current_exe().ok()?;
         let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(own).env(COUNTED, packets.to_string());
+        valgrind
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(own)
+            .env(COUNTED, packets.to_string());
         let said = String::from_utf8_lossy(&valgrind.output().ok()?.stderr).into_owned();
         let line = said.lines().find(|line| line.contains("Collected"))?;
         line.split(':').nth(1)?.split_whitespace().next()?.parse().ok()
@@ -268,7 +290,10 @@ fn main() -> ExitCode {
     new_flows();
     let bytes = Plane::new(PlaneConfig { flows_max: 1_000_000, ..PlaneConfig::new(SWITCH, vec![], 41) }).flow_bytes();
     let mib = bytes as f64 / f64::from(1 << 20);
-    println!("memory of 1,000,000 flows, all in: {mib:.1} MiB  bar 128 MiB: {}", if mib <= 128.0 { "met" } else { "MISSED" });
+    println!(
+        "memory of 1,000,000 flows, all in: {mib:.1} MiB  bar 128 MiB: {}",
+        if mib <= 128.0 { "met" } else { "MISSED" }
+    );
     instructions();
     ExitCode::SUCCESS
 }

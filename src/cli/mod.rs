@@ -12,6 +12,7 @@ pub mod config;
 mod connection;
 mod drop_new;
 pub mod failure;
+mod lab;
 mod list;
 mod logging;
 pub mod output;
@@ -56,6 +57,7 @@ enum Command {
     #[command(subcommand)]
     Service(service::ServiceCommand),
     Completions(completions::CompletionsArgs),
+    Lab(lab::LabArgs),
 }
 
 /// Parses the command line, does what it says and returns the exit code.
@@ -65,6 +67,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(refusal) => return failure::usage(&refusal),
     };
     match cli.command {
+        Command::Lab(args) => lab::run(args),
         Command::Switch(args) => switch::main(args, start::start),
         Command::Add(args) => verb(args.to.style(), args.run()),
         Command::Remove(args) => verb(args.to.style(), args.run()),

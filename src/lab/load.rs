@@ -128,7 +128,11 @@ pub async fn load(options: LoadOptions) -> io::Result<()> {
         }
         Ok(())
     };
-    local.run_until(async { tokio::select! { done = all_done => done, done = report => done, done = told_to_stop => done } }).await?;
+    local
+        .run_until(async {
+            tokio::select! { done = all_done => done, done = report => done, done = told_to_stop => done }
+        })
+        .await?;
     ledger.borrow_mut().done = true;
     println!("{}", serde_json::to_string(&*ledger.borrow())?);
     Ok(())
@@ -177,7 +181,12 @@ fn count_unconnected(ledger: &mut Ledger, failed: Result<io::Result<TcpStream>, 
     }
 }
 
-async fn talk(stream: TcpStream, options: &LoadOptions, ledger: &RefCell<Ledger>, stopping: &std::cell::Cell<bool>) -> io::Result<()> {
+async fn talk(
+    stream: TcpStream,
+    options: &LoadOptions,
+    ledger: &RefCell<Ledger>,
+    stopping: &std::cell::Cell<bool>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     for n in 1..=options.per_connection {

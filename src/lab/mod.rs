@@ -18,11 +18,11 @@ pub mod load;
 pub mod namespace;
 pub mod owner;
 pub mod process;
-//PROMISES
+pub mod promises;
 pub mod rig;
 pub mod rootless;
 pub mod serve;
-//STORY
+pub mod story;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

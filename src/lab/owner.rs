@@ -85,14 +85,16 @@ impl Claim {
     fn clear_leftovers(&self) {
         for entry in fs::read_dir(namespace::DIRECTORY).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.strip_prefix("acm-").and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse().ok());
+            let owner =
+                name.strip_prefix("acm-").and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse().ok());
             if owner.is_some_and(|pid| pid != self.pid && !is_alive(&self.directory, pid)) {
                 namespace::remove(&entry.path());
             }
         }
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.strip_prefix("lab-").and_then(|rest| rest.split_once('.')).and_then(|(pid, _)| pid.parse().ok());
+            let owner =
+                name.strip_prefix("lab-").and_then(|rest| rest.split_once('.')).and_then(|(pid, _)| pid.parse().ok());
             if owner.is_some_and(|pid| pid != self.pid && !is_alive(&self.directory, pid)) {
                 let _ = fs::remove_file(entry.path());
             }
@@ -123,7 +125,8 @@ pub fn running() -> Vec<LabFile> {
     let files = fs::read_dir(&directory).into_iter().flatten().flatten();
     let read = |path: PathBuf| serde_json::from_slice::<LabFile>(&fs::read(path).ok()?).ok();
     let labs = files.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "json"));
-    let mut labs: Vec<_> = labs.filter_map(|entry| read(entry.path())).filter(|lab| is_alive(&directory, lab.pid)).collect();
+    let mut labs: Vec<_> =
+        labs.filter_map(|entry| read(entry.path())).filter(|lab| is_alive(&directory, lab.pid)).collect();
     labs.sort_by_key(|lab| lab.pid);
     labs
 }

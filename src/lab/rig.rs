@@ -86,7 +86,8 @@ impl Lab {
     pub async fn start_switch(&mut self, more: &[&str]) -> io::Result<NativeClient> {
         let socket = self.socket();
         let mut args = vec!["switch", "--address", SWITCH, "--api", &socket];
-        let ports: Vec<&str> = self.nodes.iter().map(|(node, _)| node.as_str()).filter(|node| *node != "switch").collect();
+        let ports: Vec<&str> =
+            self.nodes.iter().map(|(node, _)| node.as_str()).filter(|node| *node != "switch").collect();
         ports.iter().for_each(|port| args.extend(["--port", port]));
         args.extend(more);
         let mut switch = Process::start(self.node("switch")?, &args)?;
@@ -111,7 +112,8 @@ impl Lab {
     /// The system's.
     pub async fn start_server(&mut self, n: u8) -> io::Result<()> {
         let (name, listen) = (format!("s{n}"), server(n).to_string());
-        let mut process = Process::start(self.node(&name)?, &["lab", "node", "serve", "--name", &name, "--listen", &listen])?;
+        let mut process =
+            Process::start(self.node(&name)?, &["lab", "node", "serve", "--name", &name, "--listen", &listen])?;
         // Its first report says that it listens.
         process.ask::<super::serve::Report>("report").await?;
         self.servers[usize::from(n) - 1] = Some(process);

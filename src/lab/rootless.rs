@@ -53,7 +53,10 @@ pub fn become_root() -> Result<(), String> {
         mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None)?;
         if keep.starts_with("/run") {
             fs::create_dir_all(&keep)?;
-            rustix::mount::mount_bind(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&kept.as_fd())), &keep)?;
+            rustix::mount::mount_bind(
+                format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&kept.as_fd())),
+                &keep,
+            )?;
         }
         Ok(())
     };

@@ -105,7 +105,11 @@ pub async fn serve(name: String, listen: SocketAddr) -> io::Result<()> {
             tokio::task::spawn_local(connection(stream, Rc::clone(&name), Rc::clone(&report)));
         }
     };
-    local.run_until(async { tokio::select! { () = accept => Ok(()), done = answer_reports(&report) => done } }).await
+    local
+        .run_until(async {
+            tokio::select! { () = accept => Ok(()), done = answer_reports(&report) => done }
+        })
+        .await
 }
 
 async fn answer_reports(report: &RefCell<Report>) -> io::Result<()> {
@@ -138,7 +142,9 @@ async fn talk(stream: TcpStream, name: &str, report: &RefCell<Report>) -> io::Re
                 return Ok(());
             }
             if head.len() > HEAD_MAX {
-                return stream.write_all(b"HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+                return stream
+                    .write_all(b"HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                    .await;
             }
         }
         let closes = field(&head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
@@ -151,7 +157,11 @@ async fn talk(stream: TcpStream, name: &str, report: &RefCell<Report>) -> io::Re
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().skip(1).filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    head.lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }
 
 async fn answer(stream: &mut BufReader<TcpStream>, head: &str, name: &str) -> io::Result<()> {
@@ -179,7 +189,8 @@ async fn answer(stream: &mut BufReader<TcpStream>, head: &str, name: &str) -> io
 }
 
 async fn send(stream: &mut BufReader<TcpStream>, status: &str, body: &str) -> io::Result<()> {
-    let whole = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let whole =
+        format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(whole.as_bytes()).await
 }
 
