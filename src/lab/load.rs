@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::serve::now_us;
+
 /// A ledger line every so often.
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -45,6 +47,8 @@ pub struct Ledger {
     pub other: u64,
     /// The longest time to a connection, in microseconds.
     pub slowest_connect_us: u64,
+    /// When this line was written, in microseconds since 1970.
+    pub at_us: u64,
     /// The last line.
     pub done: bool,
 }
@@ -113,6 +117,7 @@ pub async fn load(options: LoadOptions) -> io::Result<()> {
     let report = async {
         loop {
             tokio::time::sleep(EVERY).await;
+            ledger.borrow_mut().at_us = now_us();
             println!("{}", serde_json::to_string(&*ledger.borrow())?);
         }
     };

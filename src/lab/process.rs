@@ -29,6 +29,10 @@ impl Process {
     pub fn start(node: &Namespace, args: &[&str]) -> io::Result<Process> {
         let mut command = std::process::Command::new("/proc/self/exe");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        if std::env::var_os("RUST_LOG").is_none() {
+            // What goes well is told by the lab itself.
+            command.env("RUST_LOG", "warn");
+        }
         node.put(&mut command);
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
         let (Some(words), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {

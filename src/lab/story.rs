@@ -112,7 +112,14 @@ impl Story {
 
     /// Reads ledgers for a while, showing the rate each second; returns what happened meanwhile.
     async fn watch(&self, load: &mut Process, time: Duration) -> io::Result<Ledger> {
-        let first: Ledger = load.next().await?;
+        // Lines written before now may still wait in the pipe.
+        let now = now_us();
+        let first = loop {
+            let line: Ledger = load.next().await?;
+            if line.at_us >= now {
+                break line;
+            }
+        };
         let (mut last, mut shown) = (first.clone(), first.clone());
         let (start, mut second) = (Instant::now(), Instant::now());
         while start.elapsed() < time {
