@@ -14,6 +14,8 @@ mod lane;
 pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod offload;
+pub mod pcap;
+pub mod pnet;
 mod virtio;
 pub mod wait;
 
