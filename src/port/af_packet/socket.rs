@@ -86,13 +86,7 @@ impl Socket {
     pub(super) fn open(name: &str, options: Options) -> Result<(Socket, u32), PortError> {
         let failed =
             |doing: &'static str| move |source: io::Error| PortError::System { name: name.to_owned(), doing, source };
-        // Protocol 0 receives nothing until it is bound, so no frame of another interface slips in.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = match socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None) {
-            Ok(socket) => Socket(socket),
-            Err(rustix::io::Errno::PERM) => return Err(PortError::NotPermitted { name: name.to_owned() }),
-            Err(errno) => return Err(failed("open a packet socket")(errno.into())),
-        };
+        let socket = Socket::unbound(name)?;
         let index = match socket.interface(name).map_err(failed("look the interface up"))? {
             Interface::Absent => return Err(no_such_interface(name)),
             Interface::Up { index } => index,
