@@ -71,7 +71,7 @@ impl From<PortError> for io::Error {
 
 /// The error of an interface that does not exist, with the names that do.
 pub(super) fn no_such_interface(name: &str) -> PortError {
-    let mut there: Vec<String> = pnet::datalink::interfaces().into_iter().map(|interface| interface.name).collect();
+    let mut there: Vec<String> = ::pnet::datalink::interfaces().into_iter().map(|interface| interface.name).collect();
     there.sort();
     there.dedup();
     PortError::NoSuchInterface { name: name.to_owned(), there }

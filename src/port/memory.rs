@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_batch_stays_readable() {
         let (mut port, far) = MemoryPort::new("m0", 8).unwrap();
-        let mut waiter = Waiter::new([port.readable()]).unwrap();
+        let waiter = Waiter::new([port.readable()]).unwrap();
         assert!(waiter.ready().timed_out());
         (0..3).for_each(|n| assert!(far.push(&[n; 60])));
         let mut batch = Batch::new(2, 128);

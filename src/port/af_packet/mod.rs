@@ -21,8 +21,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-pub(super) use socket::request;
 pub use socket::{Options, Qdisc, WhenDown};
+pub(super) use socket::{deaf_to_itself, request};
 
 use super::error::PortError;
 use super::{Port, PortCounters, virtio};

@@ -5,7 +5,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
@@ -86,13 +86,7 @@ impl Socket {
     pub(super) fn open(name: &str, options: Options) -> Result<(Socket, u32), PortError> {
         let failed =
             |doing: &'static str| move |source: io::Error| PortError::System { name: name.to_owned(), doing, source };
-        // Protocol 0 receives nothing until it is bound, so no frame of another interface slips in.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = match socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None) {
-            Ok(socket) => Socket(socket),
-            Err(rustix::io::Errno::PERM) => return Err(PortError::NotPermitted { name: name.to_owned() }),
-            Err(errno) => return Err(failed("open a packet socket")(errno.into())),
-        };
+        let socket = Socket::unbound(name)?;
         let index = match socket.interface(name).map_err(failed("look the interface up"))? {
             Interface::Absent => return Err(no_such_interface(name)),
             Interface::Up { index } => index,
@@ -104,11 +98,10 @@ impl Socket {
                 index
             }
         };
-        // Own and locally originated frames must not come back in; offloads travel; the kernel tells of VLAN tags.
+        // Offloads travel, and the kernel tells of VLAN tags.
         let bypass = c_int::from(options.qdisc == Qdisc::Bypass);
         let settings = [
             (libc::PACKET_VNET_HDR, 1, "carry offloads (PACKET_VNET_HDR)"),
-            (libc::PACKET_IGNORE_OUTGOING, 1, "ignore outgoing frames (PACKET_IGNORE_OUTGOING; Linux 4.20 or later)"),
             (libc::PACKET_AUXDATA, 1, "ask for VLAN tags (PACKET_AUXDATA)"),
             (libc::PACKET_QDISC_BYPASS, bypass, "set the way out (PACKET_QDISC_BYPASS)"),
         ];
@@ -121,6 +114,23 @@ impl Socket {
             return Err(PortError::NotEthernet { name: name.to_owned() });
         }
         Ok((socket, index))
+    }
+
+    /// A socket that hears nothing yet, and once bound not what this machine sends: own frames and those of its own
+    /// stack must not come back in.
+    fn unbound(name: &str) -> Result<Socket, PortError> {
+        let failed = |doing, source: io::Error| PortError::System { name: name.to_owned(), doing, source };
+        // Protocol 0 receives nothing until it is bound, so no frame of another interface slips in.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = match socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None) {
+            Ok(socket) => Socket(socket),
+            Err(rustix::io::Errno::PERM) => return Err(PortError::NotPermitted { name: name.to_owned() }),
+            Err(errno) => return Err(failed("open a packet socket", errno.into())),
+        };
+        match socket.set(libc::PACKET_IGNORE_OUTGOING, &1) {
+            Ok(()) => Ok(socket),
+            Err(error) => Err(failed("ignore outgoing frames (PACKET_IGNORE_OUTGOING needs Linux 4.20)", error)),
+        }
     }
 
     /// Sets a `SOL_PACKET` option.
@@ -227,6 +237,11 @@ impl Socket {
         check(done)?;
         Ok(Lost(u64::from(statistics.tp_drops)))
     }
+}
+
+/// A packet socket for somebody else to bind and to close, that does not hear what this machine sends.
+pub(in crate::port) fn deaf_to_itself(name: &str) -> Result<RawFd, PortError> {
+    Socket::unbound(name).map(|socket| socket.0.into_raw_fd())
 }
 
 fn check(done: c_int) -> io::Result<()> {
