@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::ports::{PortFault, PortKind};
 use crate::acm::error::AcmError;
 use crate::acm::primitive::{Add, Primitive, SetService};
 use crate::acm::validate;
@@ -65,6 +66,12 @@ pub struct SwitchConfig {
     /// The MAC that answers for its own and all virtual addresses; [`SwitchConfig::mac_or_default`] if absent.
     #[serde(default)]
     pub mac: Option<Mac>,
+    /// How frames are taken from the interfaces.
+    #[serde(default)]
+    pub port_kind: PortKind,
+    /// Trouble made on purpose; only on the command line.
+    #[serde(skip)]
+    pub faults: Vec<PortFault>,
     /// The API.
     #[serde(default)]
     pub api: ApiConfig,
@@ -181,6 +188,8 @@ impl SwitchConfig {
     /// As [`SwitchConfig::validate`].
     pub fn new(ports: Vec<String>, addresses: Vec<IpNet>) -> Result<SwitchConfig, ConfigError> {
         let config = SwitchConfig {
+            port_kind: PortKind::default(),
+            faults: Vec::new(),
             ports,
             addresses,
             mac: None,

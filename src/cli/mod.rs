@@ -16,6 +16,7 @@ mod lab;
 mod list;
 mod logging;
 pub mod output;
+pub mod ports;
 mod remove;
 mod service;
 mod signals;

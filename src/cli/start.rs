@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use super::config::SwitchConfig;
 use super::failure::Failure;
+use super::ports;
 use crate::acm::switch::InspectableSwitch;
 use crate::plane::PlaneConfig;
 use crate::plane::tcp::Timeouts;
-use crate::port::Port;
-use crate::port::af_packet::{AfPacket, Options};
 use crate::switch::local::{LocalConfig, LocalSwitch};
 
 /// Opens the ports and starts the switch on them.
@@ -21,12 +20,7 @@ use crate::switch::local::{LocalConfig, LocalSwitch};
 /// A port cannot be opened, or the kernel owns an address that is to be the switch's.
 pub(super) async fn start(config: SwitchConfig) -> Result<Arc<dyn InspectableSwitch>, Failure> {
     refuse_kernel_addresses(&config)?;
-    let mut ports: Vec<Box<dyn Port>> = Vec::new();
-    for name in &config.ports {
-        let port =
-            AfPacket::open(name, Options::default()).map_err(|why| Failure::Setup(format!("port {name}: {why}")))?;
-        ports.push(Box::new(port));
-    }
+    let ports = ports::open(&config)?;
     let (switch, task) = LocalSwitch::start(local_config(&config)?, ports)?;
     tokio::spawn(task.run());
     Ok(switch)

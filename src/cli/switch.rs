@@ -12,6 +12,7 @@ use super::config::{ApiConfig, ConfigError, SwitchConfig, at_key};
 use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::output::Style;
+use super::ports::{PortFault, PortKind};
 use super::signals::stop_requested;
 use crate::acm::primitive::Caller;
 use crate::acm::switch::InspectableSwitch;
@@ -43,6 +44,12 @@ pub struct SwitchArgs {
     /// Where the API listens: unix:PATH or http://ADDR:PORT; repeat for each [default: unix:/run/acm/switch.sock]
     #[arg(long, value_name = "URL")]
     api: Vec<Endpoint>,
+    /// How frames are taken from the interfaces
+    #[arg(long, value_enum, default_value_t)]
+    port_kind: PortKind,
+    /// Seeded trouble on a port, for tests: PORT:loss=5,duplicate=2,reorder=2,corrupt=0,delay=1ms-5ms,seed=7 (percent)
+    #[arg(long, value_name = "PORT:FAULTS", hide = true)]
+    fault: Vec<PortFault>,
     /// Tokens for the API on TCP, one a line, mode 0600
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -59,6 +66,8 @@ impl SwitchArgs {
         }
         let mut config = SwitchConfig::new(self.port, self.address)?;
         config.mac = self.mac;
+        config.port_kind = self.port_kind;
+        config.faults = self.fault;
         config.api.token_file = self.token_file;
         if !self.api.is_empty() {
             config.api.listen = self.api;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use tokio::sync::{Notify, oneshot};
 
+use super::capture;
 use super::control::rows::{self, Tally};
 use super::control::{Control, Effects, HealthOrder};
 use super::publication::Publication;
@@ -299,8 +300,8 @@ impl Inspect for LocalSwitch {
 
     fn capture<'a>(&'a self, port: &'a str) -> Answer<'a, Result<CaptureStream, AcmError>> {
         Box::pin(async move {
-            let _ = port;
-            Err(AcmError::unsupported(crate::acm::error::Feature::Capture, "not yet"))
+            let epoch = Duration::from_millis(self.shared.clock.wall(Time::ZERO));
+            capture::start(self.shared.worker.capture(port)?, epoch)
         })
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! Not here: how packets are treated (`plane`), how checks are made (`health`), HTTP (`api`).
 
+mod capture;
 pub mod control;
 pub mod local;
 pub mod publication;

@@ -23,11 +23,13 @@ use tokio::sync::{Notify, oneshot};
 
 use super::publication::Publication;
 use super::task::Clock;
+use crate::acm::error::AcmError;
 use crate::acm::switch::{PortStatistics, Statistics};
 use crate::base::id::{BindingId, Generation, PortId, ServiceId};
 use crate::base::time::Time;
 use crate::plane::{Notice, Out, Plane, Verdict};
 use crate::port::Port;
+use crate::port::pcap::{Capture, CapturePort};
 use crate::port::wait::{Ready, Waiter, Waker};
 use crate::wire::checksum;
 use crate::wire::frame::{Batch, Egress, FrameBuf};
@@ -82,6 +84,8 @@ pub(super) struct WorkerHandle {
     waker: Waker,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What starts a capture, by port name, in port order.
+    captures: Vec<(String, Capture)>,
 }
 
 impl WorkerHandle {
@@ -95,6 +99,18 @@ impl WorkerHandle {
     /// Wakes the worker, so that it takes up the table at once.
     pub(super) fn wake(&self) {
         self.waker.wake();
+    }
+
+    /// What starts captures of a port.
+    ///
+    /// # Errors
+    /// `NotFound`, naming the ports there are.
+    pub(super) fn capture(&self, port: &str) -> Result<&Capture, AcmError> {
+        let found = self.captures.iter().find(|(name, _)| name == port);
+        found.map(|(_, capture)| capture).ok_or_else(|| {
+            let names: Vec<_> = self.captures.iter().map(|(name, _)| name.as_str()).collect();
+            AcmError::not_found(format!("port `{}` (there are {})", port.escape_debug(), names.join(", ")))
+        })
     }
 
     /// Ends the thread and waits for its end.
@@ -111,7 +127,7 @@ impl WorkerHandle {
 
 /// One port and what the worker knows about it.
 struct PortSeat {
-    port: Box<dyn Port>,
+    port: CapturePort<Box<dyn Port>>,
     /// Indices of the batch's frames that leave here.
     outgoing: Vec<u16>,
     /// When a port that failed is tried again.
@@ -154,10 +170,13 @@ impl Worker {
         let waiter = Waiter::new(ports.iter().map(|port| port.readable()))?;
         let waker = waiter.waker();
         let stop = Arc::new(AtomicBool::new(false));
-        let seat = |port| PortSeat { port, outgoing: Vec::with_capacity(BATCH), retry_at: None };
+        let seat =
+            |port| PortSeat { port: CapturePort::new(port), outgoing: Vec::with_capacity(BATCH), retry_at: None };
+        let ports: Vec<PortSeat> = ports.into_iter().map(seat).collect();
+        let captures = ports.iter().map(|seat| (seat.port.name().to_owned(), seat.port.capture())).collect();
         let worker = Worker {
             plane,
-            ports: ports.into_iter().map(seat).collect(),
+            ports,
             waiter,
             publication,
             generation: Generation::default(),
@@ -172,7 +191,8 @@ impl Worker {
             stop: Arc::clone(&stop),
         };
         let thread = std::thread::Builder::new().name("acm-worker-0".into()).spawn(move || worker.run())?;
-        let handle = WorkerHandle { commands: Mutex::new(commands_in), waker, stop, thread: Mutex::new(Some(thread)) };
+        let thread = Mutex::new(Some(thread));
+        let handle = WorkerHandle { commands: Mutex::new(commands_in), waker, stop, thread, captures };
         Ok((handle, reports_out))
     }
 
