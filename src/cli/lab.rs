@@ -21,7 +21,8 @@ use crate::base::span::Span;
 use crate::lab::load::LoadOptions;
 use crate::lab::owner::{self, LabFile};
 use crate::lab::rig::Lab;
-use crate::lab::{SERVERS_MAX, VIP, hold, load, namespace, rootless, serve, server, story};
+use crate::lab::{SERVERS_MAX, VIP, hold, load, namespace, rootless, serve, server, story, transfer};
+use crate::port::offload::{Offloads, set_offloads};
 
 /// How long `up` waits for the lab to be ready.
 const READY: Duration = Duration::from_secs(20);
@@ -53,6 +54,9 @@ enum LabCommand {
         /// What is running as JSON
         #[arg(long)]
         json: bool,
+        /// Trouble on a port of the switch, as `acm switch --fault` takes it
+        #[arg(long, value_name = "PORT:FAULTS", hide = true)]
+        fault: Vec<String>,
     },
     /// Run a command in a node: client, switch, s1, s2, ...
     #[command(after_help = "Example:\n  acm lab exec client -- curl -s http://10.0.0.100/")]
@@ -92,6 +96,8 @@ enum NodeCommand {
     Own {
         #[arg(long)]
         servers: u8,
+        #[arg(long)]
+        fault: Vec<String>,
     },
     /// Serve HTTP
     #[command(after_help = "Example:\n  acm lab node serve --name s1 --listen 10.0.0.11:8080")]
@@ -123,6 +129,43 @@ enum NodeCommand {
         #[arg(long)]
         connections: u32,
     },
+    /// Fetch bytes and compare them
+    #[command(after_help = "Example:\n  acm lab node fetch --target 10.0.0.100:80 --bytes 1000000")]
+    Fetch {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long)]
+        bytes: u64,
+    },
+    /// Send bytes and compare their digest
+    #[command(after_help = "Example:\n  acm lab node send --target 10.0.0.100:80 --bytes 1000000")]
+    Send {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long)]
+        bytes: u64,
+    },
+    /// Send datagrams back
+    #[command(after_help = "Example:\n  acm lab node echo --listen 10.0.0.11:7007")]
+    Echo {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Send datagrams and compare what comes back
+    #[command(after_help = "Example:\n  acm lab node datagrams --target 10.0.0.100:7")]
+    Datagrams {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long, default_value_t = 100)]
+        count: u32,
+    },
+    /// Switch an interface's offloads on or off
+    #[command(after_help = "Example:\n  acm lab node offloads eth0 off")]
+    Offloads {
+        interface: String,
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+    },
 }
 
 /// Runs `acm lab ...`. Called before any thread exists.
@@ -130,7 +173,7 @@ pub(super) fn run(args: LabArgs) -> ExitCode {
     let style = if args.json { Style::Json } else { Style::Human };
     let done = match args.command {
         None => tell(args.json),
-        Some(LabCommand::Up { servers, json }) => up(servers, json).map(|()| ExitCode::SUCCESS),
+        Some(LabCommand::Up { servers, json, fault }) => up(servers, json, &fault).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Exec { lab, node, command }) => exec(lab, &node, &command),
         Some(LabCommand::Down { lab }) => down(lab).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Status { json }) => status(json).map(|()| ExitCode::SUCCESS),
@@ -170,11 +213,14 @@ fn tell(json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Starts an owner in the background and waits until it says that the lab is ready.
-fn up(servers: u8, json: bool) -> Result<(), Failure> {
+fn up(servers: u8, json: bool, faults: &[String]) -> Result<(), Failure> {
     let log = std::env::temp_dir().join(format!("acm-lab-{}.log", std::process::id()));
     let output = std::fs::File::create_new(&log)?;
     let mut owner = Command::new(std::env::current_exe()?);
     owner.args(["lab", "node", "own", "--servers", &servers.to_string()]);
+    for fault in faults {
+        owner.args(["--fault", fault]);
+    }
     owner.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     let mut owner = owner.spawn()?;
     let end = Instant::now() + READY;
@@ -279,7 +325,7 @@ fn node(command: NodeCommand) -> Result<(), Failure> {
     }
     runtime()?.block_on(async {
         match command {
-            NodeCommand::Own { servers } => own(servers).await,
+            NodeCommand::Own { servers, fault } => own(servers, &fault).await,
             NodeCommand::Serve { name, listen } => Ok(serve::serve(name, listen).await?),
             NodeCommand::Load {
                 target,
@@ -292,15 +338,24 @@ fn node(command: NodeCommand) -> Result<(), Failure> {
                 Ok(load::load(LoadOptions { target, workers, per_connection, connect_timeout, attempts }).await?)
             }
             NodeCommand::Hold { target, connections } => Ok(hold::hold(target, connections).await?),
+            NodeCommand::Fetch { target, bytes } => Ok(transfer::fetch(target, bytes).await?),
+            NodeCommand::Send { target, bytes } => Ok(transfer::send(target, bytes).await?),
+            NodeCommand::Echo { listen } => Ok(transfer::echo(listen).await?),
+            NodeCommand::Datagrams { target, count } => Ok(transfer::datagrams(target, count).await?),
+            NodeCommand::Offloads { interface, state } => {
+                let offloads = if state == "on" { Offloads::On } else { Offloads::Off };
+                Ok(set_offloads(&interface, offloads)?)
+            }
         }
     })
 }
 
 /// Owns a lab, everything in it running and added, until it is told to stop.
-async fn own(servers: u8) -> Result<(), Failure> {
+async fn own(servers: u8, faults: &[String]) -> Result<(), Failure> {
     let stop = stop_requested()?;
     let mut lab = Lab::up(servers).map_err(lab_failure)?;
-    let switch = lab.start_switch(&[]).await.map_err(lab_failure)?;
+    let more: Vec<&str> = faults.iter().flat_map(|fault| ["--fault", fault]).collect();
+    let switch = lab.start_switch(&more).await.map_err(lab_failure)?;
     for n in 1..=servers {
         lab.start_server(n).await.map_err(lab_failure)?;
         add(&switch, n).await?;

@@ -71,9 +71,10 @@ impl Ledger {
         ledger.reset -= before.reset;
         ledger.timeouts -= before.timeouts;
         ledger.other -= before.other;
-        for (server, count) in &mut ledger.by_server {
+        ledger.by_server.retain(|server, count| {
             *count -= before.by_server.get(server).copied().unwrap_or(0);
-        }
+            *count > 0
+        });
         ledger
     }
 }
@@ -122,9 +123,11 @@ pub async fn load(options: LoadOptions) -> io::Result<()> {
         }
     };
     let told_to_stop = async {
-        let mut words = BufReader::new(stdin()?).lines();
-        let _ = words.next_line().await;
-        stopping.set(true);
+        // Started by hand, without a pipe, it runs until its attempts are used up or it is killed.
+        if let Ok(pipe) = stdin() {
+            let _ = BufReader::new(pipe).lines().next_line().await;
+            stopping.set(true);
+        }
         std::future::pending::<io::Result<()>>().await
     };
     let all_done = async {

@@ -7,7 +7,7 @@
 //! * [`namespace`]: a named network namespace; [`links`]: cables and addresses in it.
 //! * [`owner`]: whose a lab is, and what dead owners left behind; [`rootless`]: becoming root of one's own namespaces.
 //! * [`rig`]: a running lab: nodes, processes in them, the switch.
-//! * [`serve`], [`load`], [`hold`]: the demo server and the clients, run as processes inside the nodes.
+//! * [`serve`], [`load`], [`hold`], [`transfer`]: the demo server and the clients, run as processes inside the nodes.
 //! * [`story`]: what `acm lab` shows, controlled only through the primitives; [`promises`]: its closing table.
 //!
 //! No other program is needed. `unsafe` is allowed here where namespaces need it. Callers: `cli`, end-to-end tests.
@@ -23,6 +23,7 @@ pub mod rig;
 pub mod rootless;
 pub mod serve;
 pub mod story;
+pub mod transfer;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
