@@ -10,6 +10,10 @@
 //! [`Notice::Cut`]. Not here: sockets, clocks, health checks (frames for the switch's own address come out as
 //! [`Verdict::Delivered`]), and when a table changes (`switch`).
 
+mod maglev;
+pub mod schedule;
+mod turns;
+
 use crate::base::id::BindingId;
 
 /// What the plane reports to the control side besides frames.
