@@ -111,17 +111,6 @@ impl Building {
         Progress::Finished(self.table)
     }
 
-    /// The table, filled in one go.
-    pub(super) fn finish(self) -> Table {
-        let mut building = self;
-        loop {
-            match building.step(usize::MAX) {
-                Progress::Finished(table) => return table,
-                Progress::Unfinished(more) => building = more,
-            }
-        }
-    }
-
     /// Gives `member` the next free slot of its permutation; false if `probes` ran out before. Some slot is free, and
     /// as the size is prime every permutation comes to every slot.
     fn claim(&mut self, member: usize, probes: &mut usize) -> bool {
@@ -170,6 +159,13 @@ mod tests {
         (0..count).map(|id| (BindingId(id + 1), 1)).collect()
     }
 
+    fn filled(members: &[(BindingId, u16)]) -> Table {
+        match Building::new(members).step(usize::MAX) {
+            Progress::Finished(table) => table,
+            Progress::Unfinished(_) => panic!("no table takes 2^64 probes"),
+        }
+    }
+
     fn slots_of(table: &Table) -> Vec<usize> {
         let mut counts = vec![0; table.ids.len()];
         for owner in &table.slots {
@@ -191,7 +187,7 @@ mod tests {
     #[test]
     fn shares_are_equal_to_within_one_slot() {
         for count in [1, 2, 3, 10, 100, 655] {
-            let slots = slots_of(&Building::new(&members(count)).finish());
+            let slots = slots_of(&filled(&members(count)));
             assert!(slots.iter().max().unwrap() - slots.iter().min().unwrap() <= 1, "{count}: {slots:?}");
         }
     }
@@ -200,7 +196,7 @@ mod tests {
     fn shares_follow_weights() {
         let weighted: Vec<_> =
             [1u16, 10, 100, 1000, 0].into_iter().zip(1..).map(|(weight, id)| (BindingId(id), weight)).collect();
-        let slots = slots_of(&Building::new(&weighted).finish());
+        let slots = slots_of(&filled(&weighted));
         for (slots, (_, weight)) in slots.iter().zip(&weighted) {
             let due = f64::from(SIZES[0]) * f64::from(*weight) / 1111.0;
             assert!((*slots as f64 - due).abs() <= 2.0, "weight {weight}: {slots} slots of {due}");
@@ -211,11 +207,11 @@ mod tests {
     fn a_removal_moves_little_more_than_it_must() {
         for count in [3, 10, 50, 100] {
             let all = members(count);
-            let before = Building::new(&all).finish();
+            let before = filled(&all);
             for gone in [0, count as usize / 2, count as usize - 1] {
                 let mut rest = all.clone();
                 rest.remove(gone);
-                let after = Building::new(&rest).finish();
+                let after = filled(&rest);
                 let owner = |table: &Table, slot: usize| table.ids[usize::from(table.slots[slot])];
                 let moved = (0..before.slots.len()).filter(|s| owner(&before, *s) != owner(&after, *s)).count();
                 let share = moved as f64 / before.slots.len() as f64;
@@ -226,7 +222,7 @@ mod tests {
 
     #[test]
     fn steps_come_to_the_same_table() {
-        let whole = Building::new(&members(7)).finish();
+        let whole = filled(&members(7));
         let mut building = Building::new(&members(7));
         let stepped = loop {
             match building.step(1000) {
@@ -240,7 +236,7 @@ mod tests {
     #[test]
     fn nobody_to_choose_is_no_table() {
         for none in [vec![], vec![(BindingId(1), 0)]] {
-            assert_eq!(Building::new(&none).finish().owners(7).next(), None);
+            assert_eq!(filled(&none).owners(7).next(), None);
         }
     }
 }
