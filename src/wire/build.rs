@@ -1,8 +1,8 @@
 //! Whole frames of our own: ARP, echo, TCP segments, UDP datagrams, ICMP errors; and answers made of the question.
 //!
 //! Each is written into a buffer of the caller's, with complete checksums and padded to Ethernet's minimum. A function
-//! returns false, with the buffer's frame unchanged, if the frame does not fit or the two addresses are of different families. IPv4 and
-//! IPv6 are one code path. Callers: `plane` (answers, resets, port-unreachables), `health` (probes).
+//! returns false, with the buffer's frame unchanged, if the frame does not fit or the two addresses are of
+//! different families. IPv4 and IPv6 are one code path. Callers: `plane` (answers, resets, port-unreachables), `health` (probes).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -186,7 +186,8 @@ pub fn answer_echo_in_place(frame: &mut FrameBuf, ip: &Ip, own: Mac) {
             swap(&mut header[12..20]);
             let delta = checksum::replace16(u16::from(header[8]) << 8, u16::from(TTL) << 8);
             header[8] = TTL;
-            update_at(header, 10, delta);
+            let field = checksum::update(u16::from_be_bytes([header[10], header[11]]), delta);
+            header[10..12].copy_from_slice(&field.to_be_bytes());
         }
         Family::V6 if header.len() >= 40 => {
             swap(&mut header[8..40]);
@@ -196,7 +197,10 @@ pub fn answer_echo_in_place(frame: &mut FrameBuf, ip: &Ip, own: Mac) {
     }
     let (asked, reply) = (message[0], if ip.family() == Family::V4 { 0 } else { 129 });
     message[0] = reply;
-    update_at(message, 2, checksum::replace16(u16::from(asked) << 8, u16::from(reply) << 8));
+    let delta = checksum::replace16(u16::from(asked) << 8, u16::from(reply) << 8);
+    let field = checksum::update(u16::from_be_bytes([message[2], message[3]]), delta);
+    // Type, code, identifier, sequence number and payload of a reply can all be 0.
+    message[2..4].copy_from_slice(&checksum::never_zero(field).to_be_bytes());
     link.copy_within(6..12, 0);
     link[6..12].copy_from_slice(&own.0);
     frame.offload.checksum = Checksum::Complete;
@@ -206,11 +210,6 @@ pub fn answer_echo_in_place(frame: &mut FrameBuf, ip: &Ip, own: Mac) {
 fn swap(bytes: &mut [u8]) {
     let half = bytes.len() / 2;
     bytes.rotate_left(half);
-}
-
-fn update_at(bytes: &mut [u8], at: usize, delta: u64) {
-    let field = checksum::update(u16::from_be_bytes([bytes[at], bytes[at + 1]]), delta);
-    bytes[at..at + 2].copy_from_slice(&field.to_be_bytes());
 }
 
 /// Makes `out` a zeroed frame with this link header and returns the `length` bytes behind it.
@@ -275,7 +274,7 @@ fn seal(body: &mut [u8], (from, to): (IpAddr, IpAddr), protocol: u8, offset: u16
         _ => pseudo(from, to, protocol, body.len() as u32),
     };
     let checksum = match (protocol, !fold(pseudo + sum(body))) {
-        (ip::UDP, computed) => checksum::udp(computed),
+        (ip::UDP, computed) => checksum::never_zero(computed),
         (_, computed) => computed,
     };
     let offset = usize::from(offset);
@@ -320,6 +319,17 @@ mod tests {
             assert_eq!((link.dst_mac, link.src_mac), (LINK.src, LINK.dst));
             assert_eq!(&frame.bytes()[usize::from(reply.l4) + 8..reply.end as usize], b"abc");
         }
+    }
+
+    #[test]
+    fn an_echo_reply_of_zeroes_has_a_checksum_that_is_taken() {
+        let (from, to) = ("10.0.0.1".parse().unwrap(), "10.0.0.100".parse().unwrap());
+        let mut frame = FrameBuf::with_capacity(200);
+        assert!(echo_request(&mut frame, LINK, from, to, 0, 0, &[0; 56]));
+        let asked = assert_right(&frame);
+        answer_echo_in_place(&mut frame, &asked, LINK.dst);
+        assert_right(&frame);
+        assert_eq!(frame.bytes()[34..42], [0, 0, 0xff, 0xff, 0, 0, 0, 0]);
     }
 
     #[test]

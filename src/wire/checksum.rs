@@ -68,15 +68,18 @@ pub fn replace128(old: [u8; 16], new: [u8; 16]) -> u64 {
 ///
 /// RFC 1624, eqn. 3: HC' = ~(~HC + ~m + m'). Not eqn. 2 of RFC 1141, which turns some sums into the other zero:
 /// here ~HC' is 0 only if ~HC and all of the delta are, so for a right HC the result is bit for bit what summing the
-/// changed packet gives.
+/// changed words gives. The exception is words that have all become 0, whose sum is the other zero; IP, TCP and UDP
+/// always sum a protocol or version that is not 0, an ICMP echo reply may not ([`never_zero`]).
 #[inline]
 pub fn update(checksum: u16, delta: u64) -> u16 {
     !fold(u64::from(!checksum) + delta)
 }
 
-/// A computed checksum as UDP stores it: 0 would mean "not computed", so the other zero stands for it (RFC 768).
+/// The other zero for 0. As one's complement numbers they are the same, and a receiver's sum comes out right with 0xffff
+/// whatever the data. UDP needs it because a stored 0 means "not computed" (RFC 768), and a message of nothing but
+/// zeroes because it sums to the zero that no receiver takes.
 #[inline]
-pub fn udp(computed: u16) -> u16 {
+pub fn never_zero(computed: u16) -> u16 {
     if computed == 0 { 0xffff } else { computed }
 }
 
@@ -150,7 +153,7 @@ pub fn finish(frame: &mut FrameBuf) {
     let Some(segment) = frame.bytes_mut().get_mut(usize::from(start)..) else { return };
     let checksum = !fold(sum(segment));
     let Some(field) = segment.get_mut(usize::from(offset)..).and_then(|b| b.first_chunk_mut::<2>()) else { return };
-    let checksum = if offset == UDP_OFFSET { udp(checksum) } else { checksum };
+    let checksum = if offset == UDP_OFFSET { never_zero(checksum) } else { checksum };
     *field = checksum.to_be_bytes();
     frame.offload.checksum = Checksum::Complete;
 }

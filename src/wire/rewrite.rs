@@ -63,7 +63,7 @@ fn set(frame: &mut FrameBuf, ip: &Ip, end: End, to: SocketAddr) {
             [header[6], header[7]] = match field {
                 _ if partial => partly(field, address),
                 [0, 0] => field,
-                _ => checksum::udp(u16::from_be_bytes(wholly(field, address + port))).to_be_bytes(),
+                _ => checksum::never_zero(u16::from_be_bytes(wholly(field, address + port))).to_be_bytes(),
             };
         }
         // ICMPv6 sums a pseudo-header too (RFC 4443, 2.3); ICMP does not.
