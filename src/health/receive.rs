@@ -169,5 +169,5 @@ fn quoted_sequence(frame: &[u8], ip: &Ip) -> Option<u32> {
 /// IP and transport checksums, as a host would check them.
 fn checksums_ok(frame: &[u8], ip: &Ip) -> bool {
     let mut buffer = FrameBuf::with_capacity(frame.len());
-    buffer.fill(frame) && parse::ipv4_header_ok(frame, ip) && checksum::l4_is_correct(&buffer, ip)
+    buffer.fill(frame) && checksum::ipv4_header_ok(frame, ip) && checksum::l4_is_correct(&buffer, ip)
 }

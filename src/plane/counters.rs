@@ -30,8 +30,8 @@ counters! {
     Delivered = "verdict.delivered",
     /// Frames that went nowhere; the reasons below add up to this.
     Dropped = "verdict.dropped",
-    /// Shorter than an Ethernet header.
-    ShortFrame = "drop.short_frame",
+    /// The bytes end before a header does.
+    Truncated = "drop.truncated",
     /// The source MAC is a group address or zero.
     SourceMac = "drop.source_mac",
     /// The IP version does not match the EtherType.
@@ -41,13 +41,13 @@ counters! {
     /// The IP length is larger than the frame or smaller than its header.
     IpTotalLength = "drop.ip_total_length",
     /// IPv6 extension headers run past the end or are too many.
-    IpExtensions = "drop.ip_extensions",
+    Ipv6Extension = "drop.ipv6_extension",
     /// The TCP header is impossible or cut off.
-    TcpHeader = "drop.tcp_header",
+    TcpHeaderLength = "drop.tcp_header_length",
     /// The UDP header is impossible or cut off.
-    UdpHeader = "drop.udp_header",
+    UdpLength = "drop.udp_length",
     /// The ICMP header is cut off.
-    IcmpHeader = "drop.icmp_header",
+    IcmpLength = "drop.icmp_length",
     /// Not ARP for IPv4 over Ethernet, or cut off.
     ArpFormat = "drop.arp_format",
     /// The IPv4 header checksum of a packet for us is wrong.

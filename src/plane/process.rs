@@ -7,8 +7,9 @@ use super::{Out, Plane, Verdict};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::PortId;
 use crate::base::time::Time;
+use crate::wire::checksum::ipv4_header_ok;
 use crate::wire::frame::{Batch, Egress, FrameBuf};
-use crate::wire::parse::{Fragment, Icmp, Ip, Malformed, Parsed, Payload, Transport, ipv4_header_ok, parse};
+use crate::wire::parse::{Fragment, Icmp, Ip, Malformed, Parsed, Payload, Transport, parse};
 
 /// A frame parsed, with the hash its flow would be found under.
 #[derive(Debug, Clone, Copy)]
@@ -189,15 +190,15 @@ impl Plane {
 
 fn malformed(why: Malformed) -> Counter {
     match why {
-        Malformed::ShortFrame => Counter::ShortFrame,
+        Malformed::Truncated => Counter::Truncated,
         Malformed::SourceMac => Counter::SourceMac,
         Malformed::IpVersion => Counter::IpVersion,
         Malformed::IpHeaderLength => Counter::IpHeaderLength,
         Malformed::IpTotalLength => Counter::IpTotalLength,
-        Malformed::IpExtensions => Counter::IpExtensions,
-        Malformed::TcpHeader => Counter::TcpHeader,
-        Malformed::UdpHeader => Counter::UdpHeader,
-        Malformed::IcmpHeader => Counter::IcmpHeader,
+        Malformed::Ipv6Extension => Counter::Ipv6Extension,
+        Malformed::TcpHeaderLength => Counter::TcpHeaderLength,
+        Malformed::UdpLength => Counter::UdpLength,
+        Malformed::IcmpLength => Counter::IcmpLength,
         Malformed::ArpFormat => Counter::ArpFormat,
     }
 }

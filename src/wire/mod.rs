@@ -1,10 +1,11 @@
 //! Bytes and headers: parsing, in-place rewriting, checksums, and building the frames we originate.
 //!
 //! * [`frame`]: a frame in its buffer with its offloads, and batches of them.
-//! * [`parse`]: where the headers are and what they say.
-//! * [`rewrite`]: replacing addresses, ports and MACs, checksums included.
-//! * [`checksum`]: the Internet checksum, whole and incremental.
-//! * [`build`]: frames we originate or answer with.
+//! * [`parse`](mod@parse): what a frame says, as plain values; never panics, checks every length.
+//! * [`ip`]: IPv4 and IPv6 headers, the walk to the transport header, and what an ICMP error quotes.
+//! * [`checksum`]: the Internet checksum: whole, incrementally, and left to be finished by a network card.
+//! * [`rewrite`]: new addresses, ports and MACs in place.
+//! * [`build`]: whole frames of our own: ARP, echo, TCP, UDP, ICMP errors, and answers made of the question's buffer.
 //!
 //! Bytes and meaning are two types here: nothing above this room indexes into a frame. No accessor panics on any
 //! input. Not here: what to do with a frame (`plane`), where frames come from (`port`).
@@ -12,5 +13,6 @@
 pub mod build;
 pub mod checksum;
 pub mod frame;
+pub mod ip;
 pub mod parse;
 pub mod rewrite;

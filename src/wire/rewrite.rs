@@ -1,117 +1,133 @@
-//! Rewriting addresses, ports and MACs in place, with the checksums.
+//! New addresses, ports and MACs in a frame, in place, with the checksums they enter brought up to date.
 //!
-//! The frame must be the one that was parsed into the [`Ip`] given; nothing is written outside its headers, and a frame
-//! that is not long enough for what `Ip` says is left alone.
+//! On the path of every packet of every connection: nothing is summed, only what changes is (RFC 1624). A frame and
+//! an [`Ip`] that do not belong together, or an address of the other family, change nothing. Time to live, options and
+//! payload are untouched; a wrong checksum stays exactly as wrong, so that the receiver still finds out.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::checksum::Delta;
-use super::frame::{Checksum, FrameBuf};
-use super::parse::{Ip, Transport};
+use super::checksum::{self, is_partial};
+use super::frame::FrameBuf;
+use super::ip::Ip;
+use super::parse::Transport;
 use crate::base::addr::Mac;
 
-/// Replaces destination address and port.
-#[inline]
-pub fn set_destination(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
-    set_endpoint(frame, ip, End::Destination, to);
-}
-
-/// Replaces source address and port.
-#[inline]
-pub fn set_source(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
-    set_endpoint(frame, ip, End::Source, to);
-}
-
-/// Replaces MAC addresses; `None` leaves one as it is.
-#[inline]
-pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {
-    let Some(ethernet) = frame.bytes_mut().first_chunk_mut::<12>() else { return };
-    if let Some(dst) = dst {
-        ethernet[..6].copy_from_slice(&dst.0);
-    }
-    if let Some(src) = src {
-        ethernet[6..].copy_from_slice(&src.0);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Which end of the packet is rewritten.
+#[derive(Clone, Copy)]
 enum End {
     Source,
     Destination,
 }
 
+/// Gives the packet a new destination address and, if TCP or UDP, port.
 #[inline]
-fn set_endpoint(frame: &mut FrameBuf, ip: &Ip, end: End, to: SocketAddr) {
-    let checksum = frame.offload.checksum;
-    let (l3, l4) = (usize::from(ip.l3), usize::from(ip.l4));
-    let Some((head, l4_bytes)) = frame.bytes_mut().split_at_mut_checked(l4) else { return };
-    let Some(header) = head.get_mut(l3..) else { return };
-    let addresses = match to.ip() {
-        IpAddr::V4(new) => set_ipv4(header, end, new.octets()),
-        IpAddr::V6(new) => set_ipv6(header, end, new.octets()),
-    };
-    let Some(addresses) = addresses else { return };
-    match ip.transport {
-        Transport::Tcp(_) => set_tcp(l4_bytes, end, to.port(), addresses, checksum),
-        Transport::Udp(_) => set_udp(l4_bytes, end, to.port(), addresses, checksum),
-        _ => {}
+pub fn set_destination(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
+    set(frame, ip, End::Destination, to);
+}
+
+/// Gives the packet a new source address and, if TCP or UDP, port.
+#[inline]
+pub fn set_source(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
+    set(frame, ip, End::Source, to);
+}
+
+/// Gives the frame new link addresses; `None` keeps the old one.
+#[inline]
+pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {
+    let Some(header) = frame.bytes_mut().first_chunk_mut::<12>() else { return };
+    if let Some(Mac(mac)) = dst {
+        header[..6].copy_from_slice(&mac);
+    }
+    if let Some(Mac(mac)) = src {
+        header[6..].copy_from_slice(&mac);
     }
 }
 
 #[inline]
-fn set_ipv4(header: &mut [u8], end: End, new: [u8; 4]) -> Option<Delta> {
-    let header = header.first_chunk_mut::<20>()?;
-    let at = if end == End::Source { 12 } else { 16 };
-    let delta = Delta::default().bytes(&header[at..at + 4], &new);
-    header[at..at + 4].copy_from_slice(&new);
-    let checksum = delta.apply(u16::from_be_bytes([header[10], header[11]]));
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    Some(delta)
+fn set(frame: &mut FrameBuf, ip: &Ip, end: End, to: SocketAddr) {
+    let partial = is_partial(frame, ip);
+    let bytes = frame.bytes_mut();
+    let Some(address) = set_address(bytes, ip, end, to.ip()) else { return };
+    let Some(segment) = bytes.get_mut(usize::from(ip.l4)..) else { return };
+    match ip.transport {
+        Transport::Tcp(_) => {
+            let Some(header) = segment.first_chunk_mut::<18>() else { return };
+            let port = set_port(header, end, to.port());
+            let field = [header[16], header[17]];
+            [header[16], header[17]] = if partial { partly(field, address) } else { wholly(field, address + port) };
+        }
+        Transport::Udp(_) => {
+            let Some(header) = segment.first_chunk_mut::<8>() else { return };
+            let port = set_port(header, end, to.port());
+            let field = [header[6], header[7]];
+            [header[6], header[7]] = match field {
+                _ if partial => partly(field, address),
+                [0, 0] => field,
+                _ => checksum::never_zero(u16::from_be_bytes(wholly(field, address + port))).to_be_bytes(),
+            };
+        }
+        // ICMPv6 sums a pseudo-header too (RFC 4443, 2.3); ICMP does not.
+        Transport::Icmp(_) if to.is_ipv6() => {
+            let Some(header) = segment.first_chunk_mut::<4>() else { return };
+            [header[2], header[3]] = wholly([header[2], header[3]], address);
+        }
+        Transport::Icmp(_) | Transport::Other(_) | Transport::Fragment => {}
+    }
 }
 
-fn set_ipv6(header: &mut [u8], end: End, new: [u8; 16]) -> Option<Delta> {
-    let at = if end == End::Source { 8 } else { 24 };
-    let field = header.get_mut(at..at + 16)?;
-    let delta = Delta::default().bytes(field, &new);
-    field.copy_from_slice(&new);
-    Some(delta)
-}
-
-/// Replaces a port and returns the change; ports are the first four bytes of TCP and UDP.
+/// The field of a complete checksum: the inverted sum of pseudo-header, header and payload.
 #[inline]
-fn set_port(l4: &mut [u8], end: End, new: u16, delta: Delta) -> Delta {
-    let at = if end == End::Source { 0 } else { 2 };
-    let old = u16::from_be_bytes([l4[at], l4[at + 1]]);
-    l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
-    delta.word(old, new)
+fn wholly(field: [u8; 2], delta: u64) -> [u8; 2] {
+    checksum::update(u16::from_be_bytes(field), delta).to_be_bytes()
 }
 
+/// The field of a partial checksum: the sum, not inverted, of the pseudo-header alone. Addresses are in it, ports
+/// are not: whoever finishes the sum adds them with the header. So S' = S + ~m + m', and no complement.
 #[inline]
-fn set_tcp(l4: &mut [u8], end: End, port: u16, addresses: Delta, checksum: Checksum) {
-    let Some(l4) = l4.first_chunk_mut::<20>() else { return };
-    let whole = set_port(l4, end, port, addresses);
-    let old = u16::from_be_bytes([l4[16], l4[17]]);
-    let new = match checksum {
-        // Only the pseudo-header has been summed so far: addresses count, ports will.
-        Checksum::Partial { .. } => addresses.apply_to_sum(old),
-        Checksum::Complete | Checksum::Verified => whole.apply(old),
+fn partly(field: [u8; 2], delta: u64) -> [u8; 2] {
+    checksum::fold(u64::from(u16::from_be_bytes(field)) + delta).to_be_bytes()
+}
+
+/// Writes the address and, for IPv4, the header checksum. Returns what that adds to sums over the pseudo-header;
+/// `None`, and nothing changed, if there is no such packet.
+#[inline]
+fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
+    let header = bytes.get_mut(usize::from(ip.l3)..)?;
+    match (to, ip.dst) {
+        (IpAddr::V4(to), IpAddr::V4(_)) => {
+            let h = header.first_chunk_mut::<20>()?;
+            let at = match end {
+                End::Source => 12,
+                End::Destination => 16,
+            };
+            let old = u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
+            [h[at], h[at + 1], h[at + 2], h[at + 3]] = to.octets();
+            let delta = checksum::replace32(old, to.to_bits());
+            [h[10], h[11]] = wholly([h[10], h[11]], delta);
+            Some(delta)
+        }
+        (IpAddr::V6(to), IpAddr::V6(_)) => {
+            let h = header.first_chunk_mut::<40>()?;
+            let field = match end {
+                End::Source => &mut h[8..24],
+                End::Destination => &mut h[24..40],
+            };
+            let field: &mut [u8; 16] = field.try_into().ok()?;
+            let old = std::mem::replace(field, to.octets());
+            Some(checksum::replace128(old, to.octets()))
+        }
+        _ => None,
+    }
+}
+
+/// Writes the port; TCP and UDP keep ports at the same place. Returns what that adds to the transport's sum.
+#[inline]
+fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
+    let field = match end {
+        End::Source => header.first_chunk_mut::<2>(),
+        End::Destination => header.get_mut(2..).and_then(|h| h.first_chunk_mut::<2>()),
     };
-    l4[16..18].copy_from_slice(&new.to_be_bytes());
-}
-
-#[inline]
-fn set_udp(l4: &mut [u8], end: End, port: u16, addresses: Delta, checksum: Checksum) {
-    let Some(l4) = l4.first_chunk_mut::<8>() else { return };
-    let whole = set_port(l4, end, port, addresses);
-    let old = u16::from_be_bytes([l4[6], l4[7]]);
-    let new = match checksum {
-        Checksum::Partial { .. } => addresses.apply_to_sum(old),
-        // RFC 768: 0 means that no checksum was sent; it stays so.
-        Checksum::Complete | Checksum::Verified if old == 0 => 0,
-        Checksum::Complete | Checksum::Verified => match whole.apply(old) {
-            0 => 0xffff,
-            sum => sum,
-        },
-    };
-    l4[6..8].copy_from_slice(&new.to_be_bytes());
+    let Some(field) = field else { return 0 };
+    let old = u16::from_be_bytes(std::mem::replace(field, to.to_be_bytes()));
+    checksum::replace16(old, to)
 }

@@ -22,13 +22,13 @@ fn damaged(counter: &str, damage: impl Fn(&mut Vec<u8>)) {
 }
 
 pub const ROWS: &[Row] = &[
-    ("an empty frame", || damaged("drop.short_frame", |frame| frame.clear())),
-    ("13 bytes", || damaged("drop.short_frame", |frame| frame.truncate(13))),
+    ("an empty frame", || damaged("drop.truncated", |frame| frame.clear())),
+    ("13 bytes", || damaged("drop.truncated", |frame| frame.truncate(13))),
     ("no IP header", || damaged("drop.ip_total_length", |frame| frame.truncate(14))),
     ("half an IP header", || damaged("drop.ip_total_length", |frame| frame.truncate(24))),
     ("no TCP header", || damaged("drop.ip_total_length", |frame| frame.truncate(34))),
     ("half a TCP header", || {
-        damaged("drop.tcp_header", |frame| {
+        damaged("drop.tcp_header_length", |frame| {
             frame.truncate(44);
             frame[16..18].copy_from_slice(&30u16.to_be_bytes());
         })
@@ -37,8 +37,8 @@ pub const ROWS: &[Row] = &[
     ("an IP length of zero", || damaged("drop.ip_total_length", |frame| frame[16..18].fill(0))),
     ("an IP header of 16 bytes", || damaged("drop.ip_header_length", |frame| frame[14] = 0x44)),
     ("IP version 5", || damaged("drop.ip_version", |frame| frame[14] = 0x55)),
-    ("a TCP header longer than the packet", || damaged("drop.tcp_header", |frame| frame[46] = 0xf0)),
-    ("a TCP header of 16 bytes", || damaged("drop.tcp_header", |frame| frame[46] = 0x40)),
+    ("a TCP header longer than the packet", || damaged("drop.tcp_header_length", |frame| frame[46] = 0xf0)),
+    ("a TCP header of 16 bytes", || damaged("drop.tcp_header_length", |frame| frame[46] = 0x40)),
     ("a wrong IP checksum", || damaged("drop.ip_checksum", |frame| frame[24] ^= 1)),
     ("a first fragment for a virtual address", || {
         damaged("drop.fragment", |frame| {
@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
             let mut frame = build_udp(CLIENT, SWITCH, C, "10.0.0.100:53", b"question");
             frame[38..40].copy_from_slice(&length.to_be_bytes());
             rig.hear(0, &frame);
-            rig.moved(&["verdict.dropped", "drop.udp_header"]);
+            rig.moved(&["verdict.dropped", "drop.udp_length"]);
         }
     }),
     ("link padding is not payload", || {
