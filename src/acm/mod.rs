@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod event_log;
 pub mod list;
+pub mod model;
 pub mod primitive;
 pub mod switch;
 pub mod table;
