@@ -11,6 +11,7 @@
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
 
+pub mod conformance;
 pub mod connect;
 pub mod error;
 pub mod event;

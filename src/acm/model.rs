@@ -236,7 +236,9 @@ impl Model {
         match primitive {
             Primitive::Add(add) => self.add(add),
             Primitive::Remove(remove) => self.remove(remove),
-            Primitive::ForceRemove(ForceRemove { service, real }) => self.force(&BindingKey { service: *service, real: *real }),
+            Primitive::ForceRemove(ForceRemove { service, real }) => {
+                self.force(&BindingKey { service: *service, real: *real })
+            }
             Primitive::Drop(drop) => self.drop_new(drop),
             Primitive::SetService(set) => self.set_service(set),
             Primitive::RemoveService(remove) => self.remove_service(&remove.service),
@@ -357,7 +359,9 @@ impl Model {
 
     fn existing(&mut self, key: &BindingKey) -> Result<&mut Binding, AcmError> {
         let service = self.services.get_mut(&key.service);
-        service.and_then(|service| service.bindings.get_mut(&key.real)).ok_or_else(|| AcmError::not_found(format!("binding {key}")))
+        service
+            .and_then(|service| service.bindings.get_mut(&key.real))
+            .ok_or_else(|| AcmError::not_found(format!("binding {key}")))
     }
 
     fn remove(&mut self, remove: &Remove) -> Outcome {
@@ -378,7 +382,11 @@ impl Model {
 
     /// Rows of removed bindings without connections go.
     fn drop_empty(&mut self) {
-        let empty: Vec<_> = self.states().into_iter().filter(|(key, (_, state))| *state == State::Draining && self.live(key) == 0).collect();
+        let empty: Vec<_> = self
+            .states()
+            .into_iter()
+            .filter(|(key, (_, state))| *state == State::Draining && self.live(key) == 0)
+            .collect();
         for (binding, (id, _)) in empty {
             if let Some(service) = self.services.get_mut(&binding.service) {
                 service.bindings.remove(&binding.real);
@@ -408,8 +416,18 @@ impl Model {
         let old = service.drops.iter().position(|policy| policy.from == drop.from).map(|at| service.drops.remove(at));
         let mut is_news = old.is_some();
         if !drop.fraction.is_zero() {
-            let mut policy = Policy { from: drop.from, fraction: drop.fraction, mode: drop.mode, refusal: drop.refusal, until, salt };
-            if let Some(old) = old.as_ref().filter(|old| (old.fraction, old.mode, old.refusal) == (drop.fraction, drop.mode, drop.refusal)) {
+            let mut policy = Policy {
+                from: drop.from,
+                fraction: drop.fraction,
+                mode: drop.mode,
+                refusal: drop.refusal,
+                until,
+                salt,
+            };
+            if let Some(old) = old
+                .as_ref()
+                .filter(|old| (old.fraction, old.mode, old.refusal) == (drop.fraction, drop.mode, drop.refusal))
+            {
                 policy.salt = old.salt;
             }
             is_news = old.as_ref() != Some(&policy);
@@ -431,7 +449,8 @@ impl Model {
         service.health = set.health.clone().unwrap_or_else(|| service.health.clone());
         service.when_none = set.when_none.unwrap_or(service.when_none);
         service.rules = set.rules.clone().unwrap_or_else(|| service.rules.clone());
-        let is_changed = before != (service.groups.clone(), service.health.clone(), service.when_none, service.rules.clone());
+        let is_changed =
+            before != (service.groups.clone(), service.health.clone(), service.when_none, service.rules.clone());
         if is_changed && !is_new {
             self.happened.push(EventKind::ServiceChanged { service: set.service });
         }
@@ -464,7 +483,8 @@ impl Model {
         }
         self.release_lapsed();
         for (service, row) in &mut self.services {
-            let over: Vec<_> = row.drops.extract_if(.., |policy| policy.until.is_some_and(|until| until <= now)).collect();
+            let over: Vec<_> =
+                row.drops.extract_if(.., |policy| policy.until.is_some_and(|until| until <= now)).collect();
             for policy in over {
                 self.changed = true;
                 self.happened.push(EventKind::Drop { service: *service, from: policy.from, fraction: Fraction::ZERO });
@@ -519,11 +539,17 @@ impl Model {
         }
         let Some(service) = self.services.get(&key) else { return Opened::Refused(Refusal::Silent) };
         let takes = |real: &SocketAddr, binding: &Binding| {
-            let has_room = binding.max_conns.is_none_or(|max| self.live(&BindingKey { service: key, real: *real }) < u64::from(max));
+            let has_room = binding
+                .max_conns
+                .is_none_or(|max| self.live(&BindingKey { service: key, real: *real }) < u64::from(max));
             let state = self.state_of(real, binding);
-            matches!(state, State::Active | State::Lapsed) && binding.weight > 0 && binding.group == default_group() && has_room
+            matches!(state, State::Active | State::Lapsed)
+                && binding.weight > 0
+                && binding.group == default_group()
+                && has_room
         };
-        let eligible: Vec<SocketAddr> = service.bindings.iter().filter(|(real, binding)| takes(real, binding)).map(|(real, _)| *real).collect();
+        let eligible: Vec<SocketAddr> =
+            service.bindings.iter().filter(|(real, binding)| takes(real, binding)).map(|(real, _)| *real).collect();
         let flow = FlowId(self.id());
         let Some(service) = self.services.get_mut(&key) else { return Opened::Refused(Refusal::Silent) };
         if eligible.is_empty() {
@@ -550,7 +576,8 @@ impl Model {
             DropMode::Queue => coin,
             DropMode::Shed => {
                 let attempt = format!("{client} {key} {}", policy.salt);
-                let seed = attempt.bytes().fold(0u64, |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
+                let seed =
+                    attempt.bytes().fold(0u64, |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
                 fastrand::Rng::with_seed(seed).u32(..)
             }
         };
@@ -562,11 +589,17 @@ impl Model {
     fn listing(&self, filter: &Filter) -> Listing {
         let left = |until: Time| Span(Duration::from_millis(until.since(self.now).as_millis() as u64));
         let mut listing = Listing { generation: Generation(self.generation), ..Listing::default() };
-        for (key, service) in self.services.iter().filter(|(key, _)| filter.service.is_none_or(|wanted| wanted == **key)) {
+        for (key, service) in
+            self.services.iter().filter(|(key, _)| filter.service.is_none_or(|wanted| wanted == **key))
+        {
             listing.services.push(ServiceRow {
                 service: *key,
                 id: service.id,
-                groups: service.groups.iter().map(|(group, scheduler)| GroupRow { group: group.clone(), scheduler: *scheduler }).collect(),
+                groups: service
+                    .groups
+                    .iter()
+                    .map(|(group, scheduler)| GroupRow { group: group.clone(), scheduler: *scheduler })
+                    .collect(),
                 drops: service
                     .drops
                     .iter()
