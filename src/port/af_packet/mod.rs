@@ -2,8 +2,13 @@
 //!
 //! With `PACKET_VNET_HDR` the kernel passes super-frames and unfinished checksums through as they are and tells us of
 //! them, and takes them back from us, so bulk traffic crosses in few, large steps. Frames move in batches by `recvmmsg`
-//! and `sendmmsg`, straight into and out of the batch's buffers: one copy by the kernel each way, none by us. Mapped
-//! rings were measured against this (`benches/port_ways.rs`).
+//! and `sendmmsg`, straight into and out of the batch's buffers: one copy by the kernel each way, none by us.
+//!
+//! Why not mapped rings: measured by `benches/port_ways` (two cores, Linux 6.18, five rounds), `recvmmsg`/`sendmmsg` made
+//! 99,000 requests a second over 64 connections and 2.0 GB/s; a `TPACKET_V2` ring 86,000 and 1.8, with a transmit ring
+//! 95,000 and 1.5; `TPACKET_V3` 39,000 and 1.8, since it holds a frame back for up to a millisecond. Going past the
+//! queueing discipline ([`Qdisc::Bypass`]) and spinning for 20 us before sleeping changed nothing beyond the spread,
+//! except that spinning halves the round trip of a single connection, at the cost of a core.
 //!
 //! * Own and locally originated frames are not received (`PACKET_IGNORE_OUTGOING`).
 //! * VLAN tags, which the kernel takes out of every received frame, are put back.
