@@ -4,6 +4,8 @@
 //! 1,000,000 flows touched at random; new flows; the memory of a million flows; and, where valgrind is installed,
 //! instructions per packet counted by callgrind (this program run again under it, with and without the packets).
 
+#![allow(missing_docs, clippy::disallowed_methods)]
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //! keep-alive requests, new connections (`Connection: close`), and bulk bytes (1 MiB bodies). The server and the
 //! client never change; only the middle does. One real server, so that the way that balances nothing can be a row.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
 mod load;
 mod rig;

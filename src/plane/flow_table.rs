@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A look-up reads one bucket and one entry. A bucket that is full overflows into the next ones, at most
-//! [`PROBES`] of them; each home bucket counts what overflowed from it, so that removal simply clears a slot and a
+//! `PROBES` of them; each home bucket counts what overflowed from it, so that removal simply clears a slot and a
 //! look-up in a bucket that never overflowed stops there. Keys are compared in full; the hash is keyed with a
 //! per-boot secret, so nobody outside can aim at a bucket. Not here: what the states mean (`tcp.rs`), when flows end.
 //!
@@ -174,6 +174,13 @@ pub struct FlowTable {
     keys: RandomState,
 }
 
+/// Which slots of a bucket bear a tag, a bit each. All are looked at, without a branch, so that the compiler can
+/// compare several at once.
+#[inline]
+fn matching(bucket: &[u32; BUCKET], tag: u32) -> u32 {
+    bucket.iter().enumerate().fold(0, |found, (at, slot)| found | u32::from(slot >> 24 == tag) << at)
+}
+
 impl FlowTable {
     /// An empty table for `capacity` flows (at most [`CAPACITY_MAX`]), hashed under a secret.
     pub fn new(capacity: usize, secret: [u64; 2]) -> FlowTable {
@@ -226,16 +233,25 @@ impl FlowTable {
         self.index[self.home(hash)][0]
     }
 
-    /// Reads the first entry the bucket of a hash points to with its tag, for the same reason.
+    /// Reads the entry that the home bucket of a hash points to with its tag, for the same reason. Returns its place,
+    /// which is most often the flow looked for: [`FlowTable::check`] it before a [`FlowTable::find`].
     #[inline]
-    pub fn touch_flow(&self, hash: u64) -> u32 {
-        let tag = Self::tag(hash);
-        for slot in &self.index[self.home(hash)] {
-            if slot >> 24 == tag && slot & 0xff_ffff != 0 {
-                return self.flows[(slot & 0xff_ffff) as usize - 1].seen;
-            }
+    pub fn touch_flow(&self, hash: u64) -> Option<FlowId> {
+        let bucket = &self.index[self.home(hash)];
+        let found = matching(bucket, Self::tag(hash));
+        if found == 0 {
+            return None;
         }
-        0
+        // An empty slot matches the tag 0 and holds no place.
+        let place = (bucket[found.trailing_zeros() as usize & (BUCKET - 1)] & 0xff_ffff).checked_sub(1)?;
+        std::hint::black_box(self.flows.get(place as usize)?.seen);
+        Some(FlowId(place))
+    }
+
+    /// The place, if it holds a flow for which `is_it` says yes.
+    #[inline]
+    pub fn check(&self, place: Option<FlowId>, is_it: impl FnOnce(&Flow) -> bool) -> Option<FlowId> {
+        place.filter(|id| self.holds(*id) && is_it(self.get(*id)))
     }
 
     /// The flow with this hash for which `is_it` says yes.
@@ -246,11 +262,13 @@ impl FlowTable {
         let reach = if self.overflowed[home] == 0 { 1 } else { PROBES };
         for probe in 0..reach {
             let bucket = &self.index[(home + probe) & (self.index.len() - 1)];
-            for slot in bucket {
-                let place = slot & 0xff_ffff;
-                if slot >> 24 == tag && place != 0 && is_it(&self.flows[place as usize - 1]) {
+            let mut found = matching(bucket, tag);
+            while found != 0 {
+                let place = bucket[found.trailing_zeros() as usize & (BUCKET - 1)] & 0xff_ffff;
+                if place != 0 && is_it(&self.flows[place as usize - 1]) {
                     return Some(FlowId(place - 1));
                 }
+                found &= found - 1;
             }
         }
         None

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::counters::Counter;
-use super::flow_table::{Endpoint, FlowId, Side};
+use super::flow_table::{Flow, FlowId, Side};
 use super::process::FlowKey;
 use super::tcp::{Meaning, TcpState, follow};
 use super::{Out, Plane, Verdict, tick};
@@ -21,7 +21,7 @@ pub struct Rewrite {
     /// Which end of the packet is replaced: the destination towards the real, the source on the way back.
     pub side: Side,
     /// By what.
-    pub endpoint: Endpoint,
+    pub endpoint: SocketAddr,
     /// The station it is for, if that changes.
     pub dst_mac: Option<Mac>,
     /// The station it is from, if that changes.
@@ -34,7 +34,7 @@ impl Rewrite {
     /// Writes it over a packet.
     #[inline]
     pub fn apply(&self, frame: &mut FrameBuf, ip: &Ip) {
-        let to: SocketAddr = self.endpoint.socket();
+        let to = self.endpoint;
         match self.side {
             Side::Client => rewrite::set_destination(frame, ip, to),
             Side::Server => rewrite::set_source(frame, ip, to),
@@ -45,17 +45,18 @@ impl Rewrite {
 }
 
 impl Plane {
-    /// The flow a packet belongs to.
+    /// The flow a packet belongs to; `place` is where it most likely is.
     #[inline]
-    pub(super) fn find_flow(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
-        self.flows.find(hash, |flow| {
+    pub(super) fn find_flow(&self, hash: u64, place: Option<FlowId>, key: &FlowKey) -> Option<FlowId> {
+        let is_it = |flow: &Flow| {
             flow.client() == key.client
                 && flow.protocol == key.protocol
                 && match key.side {
                     Side::Client => self.services.service(flow.service).addr == key.other,
                     Side::Server => self.services.binding(flow.binding).real == key.other,
                 }
-        })
+        };
+        self.flows.check(place, is_it).or_else(|| self.flows.find(hash, is_it))
     }
 
     /// The translation of a flow in one direction; `None` while it is not known where the real is.
@@ -66,11 +67,11 @@ impl Plane {
             Side::Client => {
                 let binding = self.services.binding(flow.binding);
                 let (dst_mac, egress) = (Some(binding.mac?), binding.port?);
-                Rewrite { side, endpoint: binding.real, dst_mac, src_mac: None, egress }
+                Rewrite { side, endpoint: binding.socket, dst_mac, src_mac: None, egress }
             }
             Side::Server => Rewrite {
                 side,
-                endpoint: self.services.service(flow.service).addr,
+                endpoint: self.services.service(flow.service).socket,
                 dst_mac: None,
                 src_mac: Some(self.config.mac),
                 egress: flow.client_switch_port(),

@@ -5,6 +5,7 @@
 //! the last segments pass. Scheduling state is rebuilt when it is next needed, not when it changes, so that a burst
 //! of changes costs one rebuild.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -21,6 +22,8 @@ use crate::base::time::Time;
 pub(super) struct ServiceSlot {
     /// Its address, as flows compare it.
     pub(super) addr: Endpoint,
+    /// The same, as it is written over packets.
+    pub(super) socket: SocketAddr,
     /// Its identity.
     pub(super) id: ServiceId,
     /// The row in the table; what it was last, once the row is gone.
@@ -43,6 +46,8 @@ pub(super) struct ServiceSlot {
 pub(super) struct BindingSlot {
     /// The real, as flows compare it.
     pub(super) real: Endpoint,
+    /// The same, as it is written over packets.
+    pub(super) socket: SocketAddr,
     /// The real's station.
     pub(super) mac: Option<Mac>,
     /// The port the real was last heard on.
@@ -146,6 +151,7 @@ impl Services {
         }
         let service = ServiceSlot {
             addr: row.key.addr.into(),
+            socket: row.key.addr,
             id: row.id,
             row: Arc::clone(row),
             flows: 0,
@@ -176,6 +182,7 @@ impl Services {
             None => {
                 let binding = BindingSlot {
                     real: row.real.into(),
+                    socket: row.real,
                     mac: None,
                     port: None,
                     id: row.id,

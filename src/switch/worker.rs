@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The worker owns its plane and its ports; it shares nothing per packet. Between it and the control side run two
-//! bounded rings: [`Command`]s in, [`Report`]s out. A full report ring loses delivered frames, as a wire would, but
+//! bounded rings: commands in, reports out. A full report ring loses delivered frames, as a wire would, but
 //! never a notice: those wait here.
 
 #![allow(clippy::disallowed_methods)]

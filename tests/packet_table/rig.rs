@@ -118,6 +118,8 @@ pub struct Rig {
     pub table: ServiceTable,
     pub notices: Vec<Notice>,
     pub sent: Vec<Sent>,
+    /// Kept, so that a hundred thousand frames do not make a hundred thousand.
+    out: Option<Out>,
     before: BTreeMap<&'static str, u64>,
     next_id: u64,
 }
@@ -136,6 +138,7 @@ impl Rig {
             table: ServiceTable::default(),
             notices: vec![],
             sent: vec![],
+            out: None,
             before: BTreeMap::new(),
             next_id: 1,
         };
@@ -244,7 +247,7 @@ impl Rig {
 
     fn publish(&mut self, table: ServiceTable) {
         self.table = table.clone();
-        let mut out = Out::new();
+        let mut out = self.out.take().unwrap_or_default();
         self.plane.take_table(Arc::new(table), self.now, &mut out);
         self.collect(out);
     }
@@ -254,11 +257,13 @@ impl Rig {
             self.sent.push(Sent { egress: frame.egress, bytes: frame.bytes().to_vec(), offload: frame.offload });
         }
         self.notices.append(&mut out.notices);
+        out.frames.clear();
+        self.out = Some(out);
     }
 
     pub fn poll(&mut self) {
         for _ in 0..10_000 {
-            let mut out = Out::new();
+            let mut out = self.out.take().unwrap_or_default();
             self.plane.poll(self.now, &mut out);
             self.collect(out);
             if self.plane.next_deadline().is_none_or(|at| at > self.now) {
@@ -286,7 +291,7 @@ impl Rig {
         assert!(frame.fill(bytes));
         frame.offload = offload;
         frame.ingress = PortId(port);
-        let mut out = Out::new();
+        let mut out = self.out.take().unwrap_or_default();
         let verdict = self.plane.process(&mut frame, self.now, &mut out);
         if frame.egress != Egress::None {
             self.sent.push(Sent { egress: frame.egress, bytes: frame.bytes().to_vec(), offload: frame.offload });
