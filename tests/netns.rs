@@ -16,6 +16,9 @@ const VIP: &str = "10.0.0.100:80";
 
 type Outcome = Result<(), Failed>;
 
+/// A test's name and what it does.
+type Named = (&'static str, fn() -> Outcome);
+
 fn run(mut command: Command) -> io::Result<Output> {
     command.stdin(Stdio::null()).output()
 }
@@ -399,7 +402,7 @@ fn main() -> ExitCode {
     // Two cores: labs beside one another would measure each other.
     arguments.test_threads = Some(1);
     let obstacle = if arguments.list { None } else { obstacle() };
-    let tests: &[(&str, fn() -> Outcome)] = &[
+    let tests: &[Named] = &[
         ("remove_under_load", remove_under_load),
         ("force_remove", force_remove),
         ("byte_exact", byte_exact),
@@ -415,7 +418,7 @@ fn main() -> ExitCode {
     if let Some(why) = &obstacle {
         eprintln!("ignored, because the lab cannot be made here: {}", why.trim());
     }
-    let trial = |(name, test): &(&str, fn() -> Outcome)| {
+    let trial = |(name, test): &Named| {
         let kind = obstacle.as_deref().map_or(String::new(), |why| format!("cannot run: {}", why.trim()));
         Trial::test(*name, *test).with_ignored_flag(obstacle.is_some()).with_kind(kind)
     };
