@@ -137,9 +137,11 @@ impl AcmSwitch for Flawed {
             return self.model.apply(caller, list);
         }
         Box::pin(async move {
-            let passed_on = |primitive: &Primitive| match (self.flaw, primitive) {
-                (Flaw::IgnoresRemove, Primitive::Remove(_)) | (Flaw::ForgetsToCut, Primitive::ForceRemove(_)) => false,
-                _ => true,
+            let passed_on = |primitive: &Primitive| {
+                !matches!(
+                    (self.flaw, primitive),
+                    (Flaw::IgnoresRemove, Primitive::Remove(_)) | (Flaw::ForgetsToCut, Primitive::ForceRemove(_))
+                )
             };
             let mut outcomes = Vec::new();
             for primitive in list {

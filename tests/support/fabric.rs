@@ -132,11 +132,10 @@ impl Net {
     /// The server machine a connection is with, and its tuple there.
     fn server_of(&self, tuple: &Tuple) -> Option<(usize, Tuple)> {
         let machines = self.machines.lock().unwrap();
-        let found = machines.iter().enumerate().skip(1).find_map(|(n, machine)| {
+        machines.iter().enumerate().skip(1).find_map(|(n, machine)| {
             let mut tuples = machine.connections.keys();
             tuples.find(|server| server.1 == tuple.0).map(|server| (n, *server))
-        });
-        found
+        })
     }
 
     async fn until<T>(&self, patience: Duration, mut look: impl FnMut(&[Machine]) -> Option<T>) -> Option<T> {
