@@ -104,26 +104,31 @@ impl FrameBuf {
     }
 
     /// How long a frame the buffer can hold.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.buf.len() - Self::HEADROOM
     }
 
     /// The frame.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buf[Self::HEADROOM..Self::HEADROOM + self.len]
     }
 
     /// The frame, to be rewritten.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buf[Self::HEADROOM..Self::HEADROOM + self.len]
     }
 
     /// The frame's length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// True for a frame without bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -165,11 +170,13 @@ impl Batch {
     }
 
     /// The frames in it.
+    #[inline]
     pub fn frames(&self) -> &[FrameBuf] {
         &self.frames[..self.len]
     }
 
     /// The frames in it, to be rewritten.
+    #[inline]
     pub fn frames_mut(&mut self) -> &mut [FrameBuf] {
         &mut self.frames[..self.len]
     }
@@ -203,11 +210,13 @@ impl Batch {
     }
 
     /// How many frames are in it.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// True if there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

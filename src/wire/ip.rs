@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::parse::{self, ETHERNET, Embedded, Malformed, Transport};
+use super::parse::{ETHERNET, Embedded, Malformed, Transport};
 use crate::base::addr::Protocol;
 
 /// IP protocol number of ICMP.
@@ -85,9 +85,35 @@ impl Ip {
     }
 }
 
-/// The IPv4 packet behind the Ethernet header of `frame`.
+/// An IP header, walked to its end; offsets as in [`Ip`].
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    src: IpAddr,
+    dst: IpAddr,
+    l4: u16,
+    end: u32,
+    ttl: u8,
+    pub(super) fragment: Fragment,
+    /// Of what follows the last extension header.
+    pub(super) protocol: u8,
+}
+
+impl Head {
+    /// The packet with what it carries.
+    #[inline]
+    pub(super) fn carrying(&self, transport: Transport) -> Ip {
+        let Head { src, dst, l4, end, ttl, fragment, .. } = *self;
+        Ip { src, dst, l3: ETHERNET as u16, l4, end, ttl, fragment, transport }
+    }
+
+    pub(super) fn family(&self) -> Family {
+        if self.dst.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// The IPv4 header behind the Ethernet header of `frame`, and its payload.
 #[inline]
-pub(super) fn v4(frame: &[u8]) -> Result<Ip, Malformed> {
+pub(super) fn v4(frame: &[u8]) -> Result<(Head, &[u8]), Malformed> {
     let packet = frame.get(ETHERNET..).ok_or(Malformed::Truncated)?;
     let h = packet.first_chunk::<20>().ok_or(Malformed::Truncated)?;
     if h[0] >> 4 != 4 {
@@ -98,21 +124,17 @@ pub(super) fn v4(frame: &[u8]) -> Result<Ip, Malformed> {
     if header < 20 {
         return Err(Malformed::IpHeaderLength);
     }
-    if total < header || total > packet.len() {
-        return Err(Malformed::IpTotalLength);
-    }
-    let fragment = v4_fragment(u16::from_be_bytes([h[6], h[7]]));
-    let transport = parse::transport(h[9], &packet[header..total], fragment, Family::V4)?;
-    Ok(Ip {
+    let payload = packet.get(header..total).ok_or(Malformed::IpTotalLength)?;
+    let head = Head {
         src: IpAddr::V4(Ipv4Addr::new(h[12], h[13], h[14], h[15])),
         dst: IpAddr::V4(Ipv4Addr::new(h[16], h[17], h[18], h[19])),
-        l3: ETHERNET as u16,
         l4: (ETHERNET + header) as u16,
         end: (ETHERNET + total) as u32,
         ttl: h[8],
-        fragment,
-        transport,
-    })
+        fragment: v4_fragment(u16::from_be_bytes([h[6], h[7]])),
+        protocol: h[9],
+    };
+    Ok((head, payload))
 }
 
 /// By the word of flags and offset: bit 13 is More Fragments, the low 13 are the offset.
@@ -125,29 +147,27 @@ fn v4_fragment(word: u16) -> Fragment {
     }
 }
 
-/// The IPv6 packet behind the Ethernet header of `frame`.
-#[inline]
-pub(super) fn v6(frame: &[u8]) -> Result<Ip, Malformed> {
+/// The IPv6 header behind the Ethernet header of `frame`, and its payload without extension headers.
+pub(super) fn v6(frame: &[u8]) -> Result<(Head, &[u8]), Malformed> {
     let packet = frame.get(ETHERNET..).ok_or(Malformed::Truncated)?;
     let (h, rest) = packet.split_first_chunk::<40>().ok_or(Malformed::Truncated)?;
     if h[0] >> 4 != 6 {
         return Err(Malformed::IpVersion);
     }
     // A jumbogram says 0 here (RFC 2675); none fits our buffers, and it is refused for what follows: nothing does.
-    let payload = usize::from(u16::from_be_bytes([h[4], h[5]]));
-    let body = rest.get(..payload).ok_or(Malformed::IpTotalLength)?;
+    let length = usize::from(u16::from_be_bytes([h[4], h[5]]));
+    let body = rest.get(..length).ok_or(Malformed::IpTotalLength)?;
     let chain = walk(h[6], body)?;
-    let transport = parse::transport(chain.protocol, &body[chain.length..], chain.fragment, Family::V6)?;
-    Ok(Ip {
+    let head = Head {
         src: IpAddr::V6(v6_address(h, 8)),
         dst: IpAddr::V6(v6_address(h, 24)),
-        l3: ETHERNET as u16,
         l4: (ETHERNET + 40 + chain.length) as u16,
-        end: (ETHERNET + 40 + payload) as u32,
+        end: (ETHERNET + 40 + length) as u32,
         ttl: h[7],
         fragment: chain.fragment,
-        transport,
-    })
+        protocol: chain.protocol,
+    };
+    Ok((head, body.get(chain.length..).unwrap_or_default()))
 }
 
 fn v6_address(header: &[u8; 40], at: usize) -> Ipv6Addr {
@@ -164,9 +184,8 @@ struct Chain {
     fragment: Fragment,
 }
 
-/// Walks the extension headers at the front of `body`. Stops at the first header that is not one, and behind the
+/// Walks the extension headers at the front of `body`, never beyond its end. Stops at the first header that is not one, and behind the
 /// fragment header of a later fragment: what follows there is payload.
-#[inline]
 fn walk(first: u8, body: &[u8]) -> Result<Chain, Malformed> {
     let mut chain = Chain { protocol: first, length: 0, fragment: Fragment::Whole };
     for index in 0..=EXTENSIONS_MAX {
