@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Things a switch may be unable to do; it then says so instead of pretending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
     /// Drop a fraction of new connections at the SYN.
@@ -52,7 +52,7 @@ impl std::fmt::Display for Feature {
 }
 
 /// Why a primitive was refused or failed. Nothing was changed unless the variant says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "error", rename_all = "kebab-case")]
 pub enum AcmError {
     /// No such service or binding.

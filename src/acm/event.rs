@@ -46,9 +46,10 @@ impl FromStr for EventId {
 serde_as_text!(EventId);
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Its place.
+    #[schema(value_type = String, example = "5f0c21aa.17")]
     pub id: EventId,
     /// When, in milliseconds since 1970 UTC.
     pub at: WallMillis,
@@ -60,22 +61,25 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// A service exists now.
     ServiceCreated {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A service's options changed.
     ServiceChanged {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A service is gone, with its bindings.
     ServiceRemoved {
         /// Which.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
     /// A binding exists now, or a draining one was added again.
@@ -83,7 +87,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// An Add changed a binding's options.
@@ -91,7 +96,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// A binding's state changed.
@@ -99,7 +105,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
         /// From.
         from: State,
@@ -114,7 +121,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
     },
     /// A binding was cut; its row is gone.
@@ -122,7 +130,8 @@ pub enum EventKind {
         /// Which.
         #[serde(flatten)]
         binding: BindingKey,
-        /// Its identity.
+        /// Its identity; `binding` in JSON, because `id` there is the event's.
+        #[serde(rename = "binding")]
         id: BindingId,
         /// Connections cut.
         cut: u64,
@@ -130,9 +139,11 @@ pub enum EventKind {
     /// A Drop policy was set, changed, cleared (`fraction` 0) or ran out (`fraction` 0).
     Drop {
         /// Which service.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
         /// Which clients.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, example = "198.51.100.0/24")]
         from: Option<ipnet::IpNet>,
         /// The fraction in force now.
         fraction: Fraction,

@@ -6,21 +6,25 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::words::{BindingKey, DropMode, HealthProfile, Refusal, Rule, Scheduler, ServiceKey};
+use super::words::{
+    AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Rule, Scheduler, ServiceKey,
+};
 use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 use crate::base::span::Span;
 
 /// Which rows List shows; absent means all. An unknown service gives an empty list, not an error.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only this service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10.0.0.100:80")]
     pub service: Option<ServiceKey>,
     /// Only bindings of this real.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10.0.0.11:8080")]
     pub real: Option<SocketAddr>,
     /// Only bindings of this group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +54,7 @@ impl Filter {
 }
 
 /// The state of a binding as people see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Added, its first check has not passed yet.
@@ -95,7 +99,7 @@ impl std::str::FromStr for State {
 }
 
 /// One binding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BindingRow {
     /// Service and real.
     #[serde(flatten)]
@@ -137,7 +141,7 @@ pub struct BindingRow {
 }
 
 /// One group of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GroupRow {
     /// Its name.
     pub group: Name,
@@ -146,10 +150,11 @@ pub struct GroupRow {
 }
 
 /// One Drop policy in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropRow {
     /// Client prefix, or absent for the service's own policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "198.51.100.0/24")]
     pub from: Option<IpNet>,
     /// Fraction refused.
     pub fraction: Fraction,
@@ -163,9 +168,10 @@ pub struct DropRow {
 }
 
 /// One service, its groups and policies. Its bindings are rows of their own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceRow {
     /// Its address.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// Stable identity.
     pub id: ServiceId,
@@ -189,7 +195,7 @@ pub struct ServiceRow {
 }
 
 /// The answer of List: rows in order of service, then real.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Listing {
     /// The table the rows are from.
     pub generation: Generation,
@@ -203,5 +209,30 @@ impl Listing {
     /// The row of one binding.
     pub fn binding(&self, key: &BindingKey) -> Option<&BindingRow> {
         self.bindings.iter().find(|row| row.key == *key)
+    }
+}
+
+impl Binding {
+    /// Its state: the will first, then what was observed.
+    pub fn state(&self) -> State {
+        match (&self.will.admin, &self.observed.health) {
+            (AdminState::Draining { .. }, _) => State::Draining,
+            (AdminState::Up, Health::Failing(_)) => State::Failed,
+            (AdminState::Up, Health::Unknown(_)) => State::Pending,
+            (AdminState::Up, Health::Passing) if self.observed.mac.is_none() => State::Pending,
+            (AdminState::Up, Health::Passing) if self.observed.lapsed => State::Lapsed,
+            (AdminState::Up, Health::Passing) => State::Active,
+        }
+    }
+
+    /// Why it is not simply active, in plain words.
+    pub fn reason(&self) -> Option<String> {
+        match (self.state(), &self.observed.health) {
+            (State::Active, _) => None,
+            (State::Draining, _) => Some("removed; existing connections finish".into()),
+            (State::Lapsed, _) => Some("its lease ran out, but no other healthy member could take over".into()),
+            (_, Health::Failing(why) | Health::Unknown(why)) => Some(why.to_string()),
+            (_, Health::Passing) => Some("its link address is not known".into()),
+        }
     }
 }

@@ -4,19 +4,21 @@
 //! * [`primitive`]: the calls (Add, Remove, Force Remove, Drop, service set and remove) and their outcomes, as data.
 //! * [`list`]: the List primitive: filters, rows, one consistent snapshot.
 //! * [`error`], [`event`]: what can go wrong and what happened, as data.
+//! * [`event_log`]: what happened lately, for subscribers that come back.
 //! * [`table`]: [`ServiceTable`](table::ServiceTable), everything a switch was told, validated whole, immutable.
 //! * [`validate`]: the ranges of a primitive's own fields.
 //! * [`switch`]: `trait AcmSwitch`, and `trait Inspect` for what only some switches can show.
-//! * [`model`]: the obvious, slow reference; [`chaos`]: a wrapper that misbehaves on purpose.
-//! * [`conformance`]: the suite every implementor passes, usable from other crates.
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
 
+pub mod connect;
 pub mod error;
 pub mod event;
+pub mod event_log;
 pub mod list;
 pub mod primitive;
 pub mod switch;
 pub mod table;
 pub mod validate;
+pub mod wait;
 pub mod words;

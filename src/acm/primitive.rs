@@ -19,12 +19,14 @@ use crate::base::span::Span;
 ///
 /// An absent option keeps what an existing binding has and takes the default for a new one; an absent `lease`
 /// makes an existing binding permanent, since a lease must be asked for each time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Add {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// The real server.
+    #[schema(value_type = String, example = "10.0.0.11:8080")]
     pub real: SocketAddr,
     /// Group; default `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,33 +62,52 @@ impl Add {
 
 /// Remove: after the acknowledgement no new connection goes there; existing ones finish. Repeated Remove is Ok
 /// and sets the deadline anew if it names one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Remove {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// The real server.
+    #[schema(value_type = String, example = "10.0.0.11:8080")]
     pub real: SocketAddr,
     /// After this, Force Remove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
 }
 
+impl Remove {
+    /// The binding this is about.
+    pub fn key(&self) -> BindingKey {
+        BindingKey { service: self.service, real: self.real }
+    }
+}
+
 /// Force Remove: the binding and its connections end now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForceRemove {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// The real server.
+    #[schema(value_type = String, example = "10.0.0.11:8080")]
     pub real: SocketAddr,
 }
 
+impl ForceRemove {
+    /// The binding this is about.
+    pub fn key(&self) -> BindingKey {
+        BindingKey { service: self.service, real: self.real }
+    }
+}
+
 /// Drop: refuses a fraction of new connections. Fraction 0 clears exactly the policy named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropNew {
     /// The virtual service; it must exist.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// How many, 0 to 1.
     pub fraction: Fraction,
@@ -95,6 +116,7 @@ pub struct DropNew {
     pub mode: DropMode,
     /// Only clients of this prefix; it must be of the service's address family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "198.51.100.0/24")]
     pub from: Option<IpNet>,
     /// What a refused client hears; default `silent`.
     #[serde(default)]
@@ -105,10 +127,11 @@ pub struct DropNew {
 }
 
 /// Sets a service's options; creates the service if new. Absent fields stay as they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetService {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// The group `scheduler` is for; default `default`.
     #[serde(default = "default_group")]
@@ -135,15 +158,16 @@ impl SetService {
 }
 
 /// Removes a service: its bindings are Force Removed first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveService {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
 }
 
 /// Any changing call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Primitive {
     /// [`Add`]
@@ -187,7 +211,7 @@ impl Primitive {
 }
 
 /// What an acknowledged primitive did. By the time it is returned, every worker uses the table of `generation`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Done {
     /// The generation in which it is in force.
@@ -206,7 +230,7 @@ pub struct Done {
 pub type Outcome = Result<Done, AcmError>;
 
 /// Who calls, for owners and fencing.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Caller {
     /// The tenure a manager acts under; `None` for operators and services, who are always allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +238,7 @@ pub struct Caller {
 }
 
 /// Leadership over a switch, granted by the switch.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tenure {
     /// Grows with each claim.

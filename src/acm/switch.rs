@@ -60,7 +60,7 @@ pub async fn perform(switch: &dyn AcmSwitch, caller: &Caller, primitive: Primiti
 }
 
 /// Counters of the whole switch, by name, in order: `("verdict.forwarded", 17)`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Statistics {
     /// Seconds since the switch started.
     pub uptime_secs: u64,
@@ -75,7 +75,7 @@ pub struct Statistics {
 }
 
 /// Counters of one port. All are frames except where named bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct PortStatistics {
     /// Interface name.
     pub port: String,

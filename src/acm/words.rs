@@ -92,11 +92,13 @@ fn plain(addr: SocketAddr) -> Option<SocketAddr> {
 }
 
 /// A binding's address: one real behind one virtual service. The same real may be bound to many services.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BindingKey {
     /// The virtual service.
+    #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
     /// The real server: address and port.
+    #[schema(value_type = String, example = "10.0.0.11:8080")]
     pub real: SocketAddr,
 }
 
@@ -124,7 +126,7 @@ pub fn operator() -> Name {
 }
 
 /// How a group chooses a real for a new connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheduler {
     /// Each eligible real in turn, weights ignored.
@@ -175,7 +177,7 @@ impl FromStr for Scheduler {
 }
 
 /// An HTTP check: `GET path`, expecting a status and perhaps a text in the body.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpCheck {
     /// Request path, beginning with `/`, at most 1,024 visible ASCII characters.
@@ -196,7 +198,7 @@ fn status_ok() -> u16 {
 }
 
 /// How deep a health check goes; each depth includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthDepth {
     /// ARP (IPv4) or neighbour discovery (IPv6) resolves the real's MAC address. Needed to forward at all.
@@ -208,7 +210,7 @@ pub enum HealthDepth {
 }
 
 /// What must hold before a binding receives connections, and how it is watched afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthProfile {
     /// How deep the check goes. `L2` is what `--no-health` asks for: the MAC must be known, no more; once active,
@@ -339,7 +341,7 @@ impl Binding {
 }
 
 /// How Drop treats the SYNs of one connection attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DropMode {
     /// A fresh coin for each SYN: TCP's retries delay clients, few are refused.
@@ -350,7 +352,7 @@ pub enum DropMode {
 }
 
 /// What a refused client hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Refusal {
     /// Nothing: TCP retries.
@@ -386,7 +388,7 @@ pub struct Group {
 }
 
 /// What a content rule looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleMatch {
     /// The path is exactly this.
@@ -405,7 +407,7 @@ pub enum RuleMatch {
 
 /// A content rule: requests that match go to a group. The word exists in the contract; a switch that cannot
 /// look into requests answers `Unsupported`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// What it looks at.

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A 48-bit link-layer address (IEEE 802), in transmission order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, utoipa::ToSchema)]
+#[schema(value_type = String, example = "02:00:00:00:00:01")]
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {

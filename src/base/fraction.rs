@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number from 0 to 1 with a resolution of 2⁻³². `Fraction::ZERO` never says yes, `Fraction::ONE` always.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = f64, minimum = 0, maximum = 1, example = 0.5)]
 pub struct Fraction(u64);
 
 /// What was wrong with a number that should have been a fraction.

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::addr::serde_as_text;
 
 /// Which change of the service table a table is: 0 is the empty table, every accepted change adds one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
@@ -28,7 +30,7 @@ impl fmt::Display for Generation {
 
 /// The stable identity of a binding for as long as its row exists: an Add that changes options or ends a drain
 /// keeps it; consistent hashing is keyed on it. Never reused within one run of a switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct BindingId(pub u64);
 
@@ -39,18 +41,19 @@ impl fmt::Display for BindingId {
 }
 
 /// The identity of a virtual service for as long as it exists. Never reused within one run of a switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ServiceId(pub u64);
 
 /// The number of a port of the switch, from 0, in the order of its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct PortId(pub u16);
 
 /// A name of a group, an owner or a switch: 1 to 64 of `A-Z a-z 0-9 _ . -`, so that it can stand in a log line,
 /// a metric label or a shell word unescaped. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]{1,64}$", example = "web-1")]
 pub struct Name(Arc<str>);
 
 /// What was wrong with a text that should have been a name.

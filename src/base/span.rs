@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::addr::serde_as_text;
 
 /// A duration that reads and writes the way people type it on the command line (`30s`, `500ms`, `2m`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema)]
+#[schema(value_type = String, example = "30s")]
 pub struct Span(pub Duration);
 
 /// Spans longer than this are refused: ten years is a typing mistake, and sums of two never overflow.

@@ -37,12 +37,12 @@ pub struct Member {
     /// Its weight, 0 to [`WEIGHT_MAX`](crate::base::limits::WEIGHT_MAX).
     pub weight: u16,
     /// The caller's number for it: what closures are asked with, and what a pick returns.
-    pub index: usize,
+    pub slot: u32,
 }
 
-/// The two numbers a pick may depend on.
+/// The two numbers a choice may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pick {
+pub struct Choice {
     /// A hash of the client's address, the same for each of its connections.
     pub source_hash: u64,
     /// Uniformly random.
@@ -117,29 +117,29 @@ impl Chooser {
         self.members.is_empty()
     }
 
-    /// Chooses an acceptable member and returns its index; `None` only if no member is acceptable. `live` gives a
-    /// member's live connections, `acceptable` whether this connection may go there; both are asked by index.
+    /// Chooses an acceptable member and returns its slot; `None` only if no member is acceptable. `live` gives a
+    /// member's live connections, `acceptable` whether this connection may go there; both are asked by slot.
     pub fn pick(
         &mut self,
-        pick: Pick,
-        live: impl Fn(usize) -> u32,
-        acceptable: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
+        choice: Choice,
+        live: impl Fn(u32) -> u32,
+        mut acceptable: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         if self.members.is_empty() {
             return None;
         }
         let members = &self.members;
-        let ok = |position: usize| acceptable(members[position].index);
+        let mut ok = |position: usize| acceptable(members[position].slot);
         let position = match &mut self.way {
             Way::Turn => in_turn(self.cursor, members.len()).find(|position| ok(*position)),
-            Way::LeastConn => least_conn(members, self.cursor, pick.random, live, ok),
+            Way::LeastConn => least_conn(members, self.cursor, choice.random, live, ok),
             Way::Weighted(turns) => turns.take(ok),
-            Way::Random(totals) => random(totals, pick.random, ok),
-            Way::SourceHash(consistent) => consistent.pick(members, pick.source_hash, ok),
+            Way::Random(totals) => random(totals, choice.random, ok),
+            Way::SourceHash(consistent) => consistent.pick(members, choice.source_hash, ok),
         }?;
         self.last = Some(members[position].id);
         self.cursor = position + 1;
-        Some(members[position].index)
+        Some(members[position].slot)
     }
 }
 
@@ -164,8 +164,8 @@ fn least_conn(
     members: &[Member],
     cursor: usize,
     random: u64,
-    live: impl Fn(usize) -> u32,
-    ok: impl Fn(usize) -> bool,
+    live: impl Fn(u32) -> u32,
+    mut ok: impl FnMut(usize) -> bool,
 ) -> Option<usize> {
     let from = if members.len() <= SCAN_MAX { cursor } else { below(random, members.len() as u64) as usize };
     let mut best: Option<(usize, u64, u64)> = None;
@@ -173,7 +173,7 @@ fn least_conn(
         if seen >= SCAN_MAX && best.is_some() {
             break;
         }
-        let (count, weight) = (u64::from(live(members[position].index)), u64::from(members[position].weight));
+        let (count, weight) = (u64::from(live(members[position].slot)), u64::from(members[position].weight));
         // count / weight < best_count / best_weight, without dividing.
         let fewer = best.is_none_or(|(_, best_count, best_weight)| count * best_weight < best_count * weight);
         if fewer && ok(position) {
@@ -185,7 +185,7 @@ fn least_conn(
 
 /// Draws by weight until an acceptable member comes up. After a few draws in vain, goes through all members once and
 /// chooses among the acceptable ones by weight: the same distribution.
-fn random(totals: &[u64], random: u64, ok: impl Fn(usize) -> bool) -> Option<usize> {
+fn random(totals: &[u64], random: u64, mut ok: impl FnMut(usize) -> bool) -> Option<usize> {
     let total = *totals.last()?;
     for draw in 0..DRAWS {
         let ticket = below(maglev::mix(random.wrapping_add(draw)), total);
@@ -274,7 +274,7 @@ impl Consistent {
 
     /// The owner of the client's slot, or of the next of its slots; if none of a few is acceptable, the first acceptable
     /// member from a place that depends on the client only.
-    fn pick(&mut self, members: &[Member], hash: u64, ok: impl Fn(usize) -> bool) -> Option<usize> {
+    fn pick(&mut self, members: &[Member], hash: u64, mut ok: impl FnMut(usize) -> bool) -> Option<usize> {
         self.build_on(members);
         let by_slot = self
             .serving
@@ -293,24 +293,24 @@ mod tests {
     use super::*;
 
     fn members(weights: &[u16]) -> Vec<Member> {
-        // Indices differ from positions, so that the two cannot be confused unnoticed.
+        // Slots differ from positions, so that the two cannot be confused unnoticed.
         (0..)
             .zip(weights)
-            .map(|(n, weight)| Member { id: BindingId(n + 1), weight: *weight, index: n as usize + 100 })
+            .map(|(n, weight)| Member { id: BindingId(n + 1), weight: *weight, slot: n as u32 + 100 })
             .collect()
     }
 
-    fn picks(chooser: &mut Chooser, count: u64) -> Vec<usize> {
+    fn picks(chooser: &mut Chooser, count: u64) -> Vec<u32> {
         (0..count).filter_map(|n| chooser.pick(pick(n), |_| 0, |_| true)).collect()
     }
 
-    fn pick(n: u64) -> Pick {
-        Pick { source_hash: maglev::mix(n), random: maglev::mix(n ^ 0xabcd) }
+    fn pick(n: u64) -> Choice {
+        Choice { source_hash: maglev::mix(n), random: maglev::mix(n ^ 0xabcd) }
     }
 
-    fn counts(picks: &[usize], members: usize) -> Vec<usize> {
+    fn counts(picks: &[u32], members: usize) -> Vec<usize> {
         let mut counts = vec![0; members];
-        picks.iter().for_each(|index| counts[index - 100] += 1);
+        picks.iter().for_each(|slot| counts[*slot as usize - 100] += 1);
         counts
     }
 
@@ -329,8 +329,8 @@ mod tests {
         for scheduler in Scheduler::ALL {
             for count in [1, 2, 40, 1500] {
                 let mut chooser = Chooser::build(&members(&vec![3; count]), scheduler);
-                for only in [100, 100 + count / 2, 99 + count] {
-                    let chosen = chooser.pick(pick(only as u64), |_| 1, |index| index == only);
+                for only in [100, 100 + count / 2, 99 + count].map(|slot| slot as u32) {
+                    let chosen = chooser.pick(pick(u64::from(only)), |_| 1, |slot| slot == only);
                     assert_eq!(chosen, Some(only), "{scheduler} of {count}");
                 }
                 assert_eq!(chooser.pick(pick(5), |_| 0, |_| false), None, "{scheduler}");
@@ -345,9 +345,9 @@ mod tests {
             let mut chooser = Chooser::build(&members(&[0, 1, 0, 2]), scheduler);
             let counts = counts(&picks(&mut chooser, 1000), 4);
             assert!(counts[0] + counts[2] == 0 && counts[1] > 0 && counts[3] > 0, "{scheduler} {counts:?}");
-            assert_eq!(chooser.pick(pick(1), |_| 0, |index| index == 100), None, "{scheduler}");
-            assert_eq!(picks(&mut Chooser::build(&members(&[0]), scheduler), 3), [0; 0], "{scheduler}");
-            assert_eq!(picks(&mut Chooser::build(&[], scheduler), 3), [0; 0], "{scheduler}");
+            assert_eq!(chooser.pick(pick(1), |_| 0, |slot| slot == 100), None, "{scheduler}");
+            assert_eq!(picks(&mut Chooser::build(&members(&[0]), scheduler), 3), [0u32; 0], "{scheduler}");
+            assert_eq!(picks(&mut Chooser::build(&[], scheduler), 3), [0u32; 0], "{scheduler}");
         }
     }
 
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn round_robin_stays_even_when_one_is_full() {
         let mut chooser = Chooser::build(&members(&[1; 4]), Scheduler::RoundRobin);
-        let taken: Vec<_> = (0..300).filter_map(|n| chooser.pick(pick(n), |_| 0, |index| index != 102)).collect();
+        let taken: Vec<_> = (0..300).filter_map(|n| chooser.pick(pick(n), |_| 0, |slot| slot != 102)).collect();
         assert_eq!(counts(&taken, 4), [100, 100, 0, 100]);
     }
 
@@ -398,7 +398,7 @@ mod tests {
     fn random_follows_weights_when_most_are_full() {
         let weights = vec![4; 997].into_iter().chain([1, 2, 3]).collect::<Vec<_>>();
         let mut chooser = Chooser::build(&members(&weights), Scheduler::Random);
-        let taken: Vec<_> = (0..60_000).filter_map(|n| chooser.pick(pick(n), |_| 0, |index| index >= 1097)).collect();
+        let taken: Vec<_> = (0..60_000).filter_map(|n| chooser.pick(pick(n), |_| 0, |slot| slot >= 1097)).collect();
         let fit = chi_square(&counts(&taken, 1000)[997..], &[1, 2, 3]);
         // 2 degrees of freedom, one of 10,000.
         assert!(fit < 18.4, "chi-square {fit}");
@@ -415,7 +415,7 @@ mod tests {
             if maglev::mix(n) & 0x100 == 0 {
                 live[ending] = live[ending].saturating_sub(1);
             }
-            let chosen = chooser.pick(pick(n), |index| live[index - 100], |_| true).unwrap() - 100;
+            let chosen = chooser.pick(pick(n), |slot| live[slot as usize - 100], |_| true).unwrap() as usize - 100;
             let load = |m: usize| f64::from(live[m]) / f64::from(weights[m]);
             assert!((0..5).all(|m| load(chosen) <= load(m)), "{chosen} of {live:?}");
             live[chosen] += 1;
@@ -430,7 +430,7 @@ mod tests {
         let mut chooser = Chooser::build(&members(&vec![1; count]), Scheduler::LeastConn);
         let mut live = vec![0u32; count];
         for n in 0..5 * count as u64 {
-            let chosen = chooser.pick(pick(n), |index| live[index - 100], |_| true).unwrap();
+            let chosen = chooser.pick(pick(n), |slot| live[slot as usize - 100], |_| true).unwrap() as usize;
             live[chosen - 100] += 1;
         }
         let (most, least) = (live.iter().max().unwrap(), live.iter().min().unwrap());
@@ -444,7 +444,7 @@ mod tests {
         let mut chooser = Chooser::build(&all, Scheduler::SourceHash);
         let before = owners(&mut chooser);
         assert_eq!(owners(&mut chooser), before);
-        let without: Vec<_> = all.iter().copied().filter(|member| member.index != 107).collect();
+        let without: Vec<_> = all.iter().copied().filter(|member| member.slot != 107).collect();
         chooser.rebuild(&without, Scheduler::SourceHash);
         let (during, after) = (owners(&mut chooser), owners(&mut chooser));
         for (n, real) in before.iter().enumerate().take(300) {
@@ -470,7 +470,7 @@ mod tests {
             chooser.rebuild(now, Scheduler::SourceHash);
             let taken = picks(&mut chooser, 2000);
             assert_eq!(taken.len(), if now.is_empty() { 0 } else { 2000 });
-            assert!(taken.iter().all(|index| now.iter().any(|member| member.index == *index)));
+            assert!(taken.iter().all(|slot| now.iter().any(|member| member.slot == *slot)));
         }
         let counts = counts(&picks(&mut chooser, 40_000), 4);
         assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");

@@ -81,7 +81,7 @@ impl Turns {
 
     /// Takes the next turn of a member that is acceptable; whoever is passed over loses that turn only. `None` if
     /// nobody is, and nothing changed. Asks about nobody twice.
-    pub(super) fn take(&mut self, acceptable: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn take(&mut self, mut acceptable: impl FnMut(usize) -> bool) -> Option<usize> {
         let taken = loop {
             match self.next.pop() {
                 Some(Reverse(turn)) if acceptable(turn.position as usize) => break Some(turn),

@@ -6,6 +6,19 @@
 //!
 //! `unsafe` is allowed in this room and nowhere else but the lab, each block with a `SAFETY:` line.
 
+#[cfg(target_os = "linux")]
+pub mod af_packet;
+pub mod error;
+pub mod fault;
+mod lane;
+pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod offload;
+pub mod pcap;
+pub mod pnet;
+mod virtio;
+pub mod wait;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -58,4 +71,30 @@ pub trait Port: Send {
 
     /// What it has counted.
     fn counters(&mut self) -> PortCounters;
+}
+
+impl<P: Port + ?Sized> Port for Box<P> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn recv(&mut self, batch: &mut Batch, now: Time) -> io::Result<usize> {
+        (**self).recv(batch, now)
+    }
+
+    fn send(&mut self, batch: &mut Batch, which: &[u16], now: Time) -> io::Result<()> {
+        (**self).send(batch, which, now)
+    }
+
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        (**self).readable()
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        (**self).next_deadline()
+    }
+
+    fn counters(&mut self) -> PortCounters {
+        (**self).counters()
+    }
 }

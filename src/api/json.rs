@@ -1,0 +1,225 @@
+//! Reading what callers send: bodies and query strings. Strict, and every refusal names the field.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::refusal::Refusal;
+use super::schema::unescape;
+use crate::acm::error::AcmError;
+
+/// Reads a body. Malformed JSON is 400; well-formed JSON that says something wrong is `Invalid`, naming the field.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|why| explain::<T>(body, &why))
+}
+
+/// Reads a body that must be an object. (serde would take an array for a struct as well.)
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Err(Refusal::Acm(AcmError::invalid("body", "must be a JSON object"))),
+        _ => read(body),
+    }
+}
+
+fn explain<T: DeserializeOwned>(body: &[u8], why: &serde_json::Error) -> Refusal {
+    if !why.is_data() {
+        return Refusal::malformed(format!("the body is not JSON: {why}"));
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        return Refusal::malformed(format!("the body is not JSON: {why}"));
+    };
+    if let Some(said) = error_of::<T>(&value) {
+        let field = blame_in::<T>(value, &said).unwrap_or_else(|| "body".to_owned());
+        return Refusal::Acm(AcmError::invalid(&field, said));
+    }
+    // Only the text is wrong: a field stands there twice. serde_json ends its sentence with the place in the text,
+    // which says less than the field's name.
+    let said = why.to_string();
+    let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
+    Refusal::Acm(AcmError::invalid(named(said).unwrap_or("body"), said))
+}
+
+/// The field at fault, as a path such as `health.interval` or `[3].fraction`.
+fn blame_in<T: DeserializeOwned>(value: Value, said: &str) -> Option<String> {
+    match value {
+        // A list is wrong because of its first wrong member, which is wrong for a list of one as well.
+        Value::Array(members) => members.into_iter().enumerate().find_map(|(index, member)| {
+            let alone = Value::Array(vec![member.clone()]);
+            let why = serde_json::from_value::<T>(alone).err()?;
+            let fails = |changed: &Value| error_of::<T>(&Value::Array(vec![changed.clone()]));
+            Some(match blame(&member, &why.to_string(), &fails) {
+                Some(field) => format!("[{index}].{field}"),
+                None => format!("[{index}]"),
+            })
+        }),
+        object => blame(&object, said, &error_of::<T>),
+    }
+}
+
+fn error_of<T: DeserializeOwned>(value: &Value) -> Option<String> {
+    serde_json::from_value::<T>(value.clone()).err().map(|why| why.to_string())
+}
+
+/// Most members an object can have and still be searched; no body of ours has as many.
+const SEARCHED_MAX: usize = 32;
+
+/// serde does not say which field a wrong value was in. But it stops at the first wrong one: the field whose
+/// removal changes the complaint is the one complained about.
+fn blame(object: &Value, said: &str, fails: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
+    let members = object.as_object().filter(|members| members.len() <= SEARCHED_MAX)?;
+    for (key, inner) in members {
+        let mut without = object.clone();
+        without.as_object_mut()?.remove(key);
+        let complaint = fails(&without);
+        let now_missing = complaint.as_deref().and_then(named) == Some(key) && said.starts_with("missing");
+        if complaint.as_deref() == Some(said) || now_missing {
+            continue;
+        }
+        let within = |changed: &Value| {
+            let mut with = object.clone();
+            with[key] = changed.clone();
+            fails(&with)
+        };
+        return Some(match blame(inner, said, &within) {
+            Some(field) => format!("{key}.{field}"),
+            None => key.clone(),
+        });
+    }
+    named(said).map(str::to_owned)
+}
+
+/// The name serde itself gives: "missing field `x`", "unknown field `x`", "duplicate field `x`".
+fn named(said: &str) -> Option<&str> {
+    let (kind, rest) = said.split_once(" field `")?;
+    ["missing", "unknown", "duplicate"].contains(&kind).then(|| rest.split('`').next()).flatten()
+}
+
+/// A query string taken apart. What is not taken out by [`Query::done`] is an error: a misspelt filter must not
+/// answer with everything.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Takes a query apart.
+    ///
+    /// # Errors
+    /// A broken escape, or a parameter given twice.
+    pub(super) fn parse(text: Option<&str>) -> Result<Query, Refusal> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (unescape(name), unescape(value)) else {
+                return Err(Refusal::malformed("the query has a broken % escape".to_owned()));
+            };
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(Refusal::Acm(AcmError::invalid(&name, "given twice")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Query(pairs))
+    }
+
+    /// Takes one parameter out.
+    ///
+    /// # Errors
+    /// `Invalid`, naming it, when its value is not a `T`.
+    pub(super) fn take<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<T>, Refusal> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(at);
+        value.parse().map(Some).map_err(|why: T::Err| Refusal::Acm(AcmError::invalid(name, why.to_string())))
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first parameter nobody took.
+    pub(super) fn done(self) -> Result<(), Refusal> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(Refusal::Acm(AcmError::invalid(&name, "unknown parameter"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acm::primitive::{Add, DropNew, Primitive};
+
+    fn field_of<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
+        match read::<T>(text.as_bytes()).unwrap_err() {
+            Refusal::Acm(AcmError::Invalid { field, .. }) => field,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn wrong_values_name_their_field() {
+        let add = |rest: &str| format!(r#"{{"service":"10.0.0.100:80","real":"10.0.0.11:80",{rest}}}"#);
+        for (rest, field) in [
+            (r#""wieght":1"#, "wieght"),
+            (r#""weight":-1"#, "weight"),
+            (r#""weight":1e30"#, "weight"),
+            (r#""weight":"1""#, "weight"),
+            (r#""real":"10.0.0.12:80""#, "real"),
+            (r#""lease":"soon""#, "lease"),
+            (r#""owner":"a b""#, "owner"),
+            (r#""health":{"interval":"x"}"#, "health.interval"),
+            (r#""health":{"http":{"path":"/","status":70000}}"#, "health.http.status"),
+            (r#""health":{"depth":"l9"}"#, "health.depth"),
+            (r#""health":{"dept":"l4"}"#, "health.dept"),
+        ] {
+            assert_eq!(field_of::<Add>(&add(rest)), field, "{rest}");
+        }
+        assert_eq!(field_of::<Add>(r#"{"service":"10.0.0.100:80"}"#), "real");
+        assert_eq!(field_of::<Add>(r#"{"service":"10.0.0.100","real":"10.0.0.11:80"}"#), "service");
+        assert_eq!(field_of::<DropNew>(r#"{"service":"10.0.0.100:80","fraction":1.5}"#), "fraction");
+        assert_eq!(field_of::<Add>("[]"), "body");
+        assert_eq!(field_of::<Add>("7"), "body");
+    }
+
+    #[test]
+    fn a_list_names_its_member() {
+        let good = r#"{"op":"remove-service","service":"10.0.0.100:80"}"#;
+        let list = |bad: &str| format!("[{good},{bad},{good}]");
+        for (bad, field) in [
+            (r#"{"op":"drop","service":"10.0.0.100:80","fraction":1.5}"#, "[1].fraction"),
+            (r#"{"op":"drop","service":"10.0.0.100:80"}"#, "[1].fraction"),
+            (r#"{"op":"dorp","service":"10.0.0.100:80"}"#, "[1].op"),
+            (r#"{"service":"10.0.0.100:80"}"#, "[1].op"),
+            ("7", "[1]"),
+        ] {
+            assert_eq!(field_of::<Vec<Primitive>>(&list(bad)), field, "{bad}");
+        }
+        assert_eq!(field_of::<Vec<Primitive>>("{}"), "body");
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for text in ["", "{", "{]", "\u{0}", r#"{"weight":1e999}"#, "{} {}", deep.as_str()] {
+            let refusal = read::<Add>(text.as_bytes()).unwrap_err();
+            assert!(matches!(refusal, Refusal::Http { status: 400, .. } | Refusal::Acm(_)), "{refusal:?}");
+        }
+        assert!(matches!(read::<Add>(b"\xff\xfe").unwrap_err(), Refusal::Http { status: 400, .. }));
+    }
+
+    #[test]
+    fn queries_are_strict() {
+        let mut query = Query::parse(Some("service=10.0.0.100:53/udp&group=a%2Db&x=1")).unwrap();
+        assert_eq!(query.take::<String>("group").unwrap().as_deref(), Some("a-b"));
+        assert_eq!(query.take::<String>("service").unwrap().as_deref(), Some("10.0.0.100:53/udp"));
+        assert_eq!(query.take::<u8>("absent").unwrap(), None);
+        assert!(matches!(query.done(), Err(Refusal::Acm(AcmError::Invalid { field, .. })) if field == "x"));
+        assert!(Query::parse(Some("a=1&a=2")).is_err());
+        assert!(Query::parse(Some("a=%")).is_err());
+        assert!(Query::parse(Some("a=x")).unwrap().take::<u8>("a").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! How a command fails: one line on stderr and an exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use super::output::{Style, printable};
+use crate::acm::error::AcmError;
+use crate::api::schema::problem::Problem;
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The switch, or the way to it.
+    #[error("{0}")]
+    Acm(#[from] AcmError),
+    /// This machine.
+    #[error("{0}")]
+    System(#[from] io::Error),
+    /// Something named by the user is not as it should be.
+    #[error("{0}")]
+    Setup(String),
+}
+
+const REFUSED: u8 = 1;
+const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+const TIMED_OUT: u8 = 4;
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Acm(AcmError::Unreachable { .. }) => UNREACHABLE,
+            Failure::Acm(AcmError::Timeout { .. }) => TIMED_OUT,
+            Failure::Acm(_) | Failure::System(_) | Failure::Setup(_) => REFUSED,
+        }
+    }
+
+    /// What to do about it, where that is not in the words already.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Failure::Acm(AcmError::Unreachable { .. }) => {
+                "; is `acm switch` running there? choose a switch with --switch or ACM_SWITCH"
+            }
+            Failure::Acm(AcmError::Forbidden { .. }) => "; give a token that may with --token-file or ACM_TOKEN",
+            Failure::Acm(AcmError::NotFound { .. }) => "; `acm list` shows what does",
+            Failure::Acm(AcmError::Timeout { .. }) => "; what was asked for stays in force",
+            _ => "",
+        }
+    }
+
+    fn line(&self, style: Style) -> String {
+        match (style, self) {
+            (Style::Json, Failure::Acm(error)) => problem_line(Problem::from(error.clone())),
+            (Style::Json, other) => problem_line(Problem::http(500, "Failed", other.to_string())),
+            (Style::Human, failure) => format!("acm: {}{}", printable(&failure.to_string()), failure.remedy()),
+        }
+    }
+}
+
+fn problem_line(problem: Problem) -> String {
+    // Strings and numbers; if this could fail, the detail alone would still say it.
+    serde_json::to_string(&problem).unwrap_or(problem.detail)
+}
+
+/// The exit code of a command, after saying on stderr what went wrong.
+pub(super) fn exit(style: Style, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(Failure::System(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.line(style));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Help and version go to stdout as they are; a wrong command line becomes one line.
+pub(super) fn usage(refusal: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match refusal.kind() {
+        DisplayHelp | DisplayVersion => match refusal.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => exit(Style::Human, Err(why.into())),
+        },
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nothing was asked for: the whole help says more than a line could.
+            complain(&refusal.to_string());
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            let text = refusal.to_string();
+            let about: Vec<_> = text
+                .lines()
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect();
+            let about = about.join(" ");
+            complain(&format!("acm: {} (see --help)", printable(about.strip_prefix("error: ").unwrap_or(&about))));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn complain(line: &str) {
+    use io::Write;
+    // If stderr is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}

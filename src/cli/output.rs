@@ -1,0 +1,67 @@
+//! What a command prints: for people or for programs. Writing returns errors, so that a closed pipe is not a panic.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Sentences and tables.
+    Human,
+    /// One JSON value a line.
+    Json,
+}
+
+/// Prints a line to stdout.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Prints a JSON value as one line to stdout.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    line(&serde_json::to_string(value).map_err(|why| Failure::Setup(why.to_string()))?)
+}
+
+/// Text of somebody else with control characters made visible: a switch's words must not command a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Rows in aligned columns, two spaces apart; the last column is as long as it is.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let mut out = String::new();
+    for row in std::iter::once(&head).chain(rows) {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [vec!["a".into(), "long cell".into(), "x".into()], vec!["bbbb".into(), "c".into(), String::new()]];
+        assert_eq!(table(&["H", "I", "J"], &rows), "H     I          J\na     long cell  x\nbbbb  c\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\nb");
+    }
+}

@@ -1,0 +1,149 @@
+//! What happened, counted: every verdict and every reason has a name.
+
+/// Declares the counters once: their variants, their names, their meaning.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A counter of the plane.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        impl Counter {
+            /// Every counter.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
+
+            /// Its dotted name.
+            pub fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames of a virtual service, rewritten and sent on.
+    Forwarded = "verdict.forwarded",
+    /// Frames that are not ours, sent on as they are.
+    Bridged = "verdict.bridged",
+    /// Frames answered here: ARP and echo for our addresses, resets of cut connections.
+    Answered = "verdict.answered",
+    /// Frames for the switch's own address, handed to the health checks.
+    Delivered = "verdict.delivered",
+    /// Frames that went nowhere; the reasons below add up to this.
+    Dropped = "verdict.dropped",
+    /// The bytes end before a header does.
+    Truncated = "drop.truncated",
+    /// The source MAC is a group address or zero.
+    SourceMac = "drop.source_mac",
+    /// The IP version does not match the EtherType.
+    IpVersion = "drop.ip_version",
+    /// Impossible IP header length.
+    IpHeaderLength = "drop.ip_header_length",
+    /// The IP length is larger than the frame or smaller than its header.
+    IpTotalLength = "drop.ip_total_length",
+    /// IPv6 extension headers run past the end or are too many.
+    Ipv6Extension = "drop.ipv6_extension",
+    /// The TCP header is impossible or cut off.
+    TcpHeaderLength = "drop.tcp_header_length",
+    /// The UDP header is impossible or cut off.
+    UdpLength = "drop.udp_length",
+    /// The ICMP header is cut off.
+    IcmpLength = "drop.icmp_length",
+    /// Not ARP for IPv4 over Ethernet, or cut off.
+    ArpFormat = "drop.arp_format",
+    /// The IPv4 header checksum of a packet for us is wrong.
+    IpChecksum = "drop.ip_checksum",
+    /// The checksum of a message we would have answered is wrong.
+    L4Checksum = "drop.l4_checksum",
+    /// Our own MAC as the source: a loop, or somebody pretends to be us.
+    OwnMacSource = "drop.own_mac_source",
+    /// To our MAC, but not to any address of ours.
+    NotOurs = "drop.not_ours",
+    /// The bridge knows that the destination is where the frame came from.
+    SamePort = "drop.same_port",
+    /// ARP that claims one of our addresses for another MAC.
+    ArpSpoof = "drop.arp_spoof",
+    /// A fragment for a virtual address.
+    Fragment = "drop.fragment",
+    /// For a virtual address, but neither TCP, UDP nor echo.
+    Protocol = "drop.protocol",
+    /// For a virtual address, but no service has this port.
+    NoService = "drop.no_service",
+    /// Not a SYN, and no connection is known.
+    NoFlow = "drop.no_flow",
+    /// Refused by a Drop policy.
+    Policy = "drop.policy",
+    /// No real takes new connections.
+    NoReal = "drop.no_real",
+    /// Every real that takes new connections is on the client's own segment, or is the client.
+    SameSegment = "drop.same_segment",
+    /// Every real that takes new connections is at its connection limit.
+    MaxConns = "drop.max_conns",
+    /// It is not known behind which port the real is.
+    RealPortUnknown = "drop.real_port_unknown",
+    /// The client's address and port are in use towards every real that would do.
+    TupleCollision = "drop.tuple_collision",
+    /// The flow table is full of established connections.
+    FlowTableFull = "drop.flow_table_full",
+    /// A connection of a binding that was removed by force, before its own reset was sent.
+    BeingCut = "drop.being_cut",
+    /// Flows made.
+    FlowInserted = "flow.inserted",
+    /// Flows ended by age.
+    FlowExpired = "flow.expired",
+    /// Embryonic flows evicted for new ones.
+    FlowEvicted = "flow.evicted",
+    /// Flows ended because their tuple was used anew.
+    FlowReused = "flow.reused",
+    /// Connections reset by both sides' exact RST or the like.
+    FlowReset = "flow.reset",
+    /// RSTs that were not exact: forwarded, not believed.
+    InexactRst = "flow.inexact_rst",
+    /// Flows cut by force.
+    FlowCut = "flow.cut",
+    /// ARP requests answered.
+    ArpAnswered = "arp.answered",
+    /// Gratuitous ARP sent.
+    ArpAnnounced = "arp.announced",
+    /// Echo requests answered.
+    EchoAnswered = "echo.answered",
+    /// Resets and unreachables sent.
+    ResetSent = "reset.sent",
+    /// MAC addresses learnt or moved.
+    MacLearnt = "bridge.learnt",
+    /// MAC addresses not learnt because the table is full.
+    MacTableFull = "bridge.table_full",
+    /// Frames the switch itself sent (health checks).
+    Originated = "originated",
+    /// Frames of our own that found no room.
+    OutFull = "out.full",
+}
+
+/// The counters of one plane.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    counts: [u64; Counter::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { counts: [0; Counter::ALL.len()] }
+    }
+}
+
+impl Counters {
+    /// One more.
+    #[inline]
+    pub fn add(&mut self, counter: Counter) {
+        self.counts[counter as usize] += 1;
+    }
+
+    /// The count.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counts[counter as usize]
+    }
+
+    /// Every counter's name and count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Counter::ALL.iter().map(|counter| (counter.name(), self.get(*counter)))
+    }
+}

@@ -1,0 +1,186 @@
+//! The hit path: a packet of a flow that exists.
+
+use std::net::SocketAddr;
+
+use super::counters::Counter;
+use super::flow_table::{Endpoint, FlowId, Side};
+use super::process::FlowKey;
+use super::tcp::{Meaning, TcpState, follow};
+use super::{Out, Plane, Verdict, tick};
+use crate::base::addr::{Mac, Protocol};
+use crate::base::id::PortId;
+use crate::base::time::Time;
+use crate::wire::frame::{Egress, FrameBuf};
+use crate::wire::parse::{Ip, Parsed, TcpFlags, Transport};
+use crate::wire::rewrite;
+
+/// A flow's translation in one direction, as plain data: what is written over a packet, and where it leaves. It can
+/// be handed to another forwarder as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Which end of the packet is replaced: the destination towards the real, the source on the way back.
+    pub side: Side,
+    /// By what.
+    pub endpoint: Endpoint,
+    /// The station it is for, if that changes.
+    pub dst_mac: Option<Mac>,
+    /// The station it is from, if that changes.
+    pub src_mac: Option<Mac>,
+    /// The port it leaves by.
+    pub egress: PortId,
+}
+
+impl Rewrite {
+    /// Writes it over a packet.
+    #[inline]
+    pub fn apply(&self, frame: &mut FrameBuf, ip: &Ip) {
+        let to: SocketAddr = self.endpoint.socket();
+        match self.side {
+            Side::Client => rewrite::set_destination(frame, ip, to),
+            Side::Server => rewrite::set_source(frame, ip, to),
+        }
+        rewrite::set_macs(frame, self.dst_mac, self.src_mac);
+        frame.egress = Egress::Port(self.egress);
+    }
+}
+
+impl Plane {
+    /// The flow a packet belongs to.
+    #[inline]
+    pub(super) fn find_flow(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        self.flows.find(hash, |flow| {
+            flow.client() == key.client
+                && flow.protocol == key.protocol
+                && match key.side {
+                    Side::Client => self.services.service(flow.service).addr == key.other,
+                    Side::Server => self.services.binding(flow.binding).real == key.other,
+                }
+        })
+    }
+
+    /// The translation of a flow in one direction; `None` while it is not known where the real is.
+    #[inline]
+    pub(super) fn rewrite_of(&self, id: FlowId, side: Side) -> Option<Rewrite> {
+        let flow = self.flows.get(id);
+        Some(match side {
+            Side::Client => {
+                let binding = self.services.binding(flow.binding);
+                let (dst_mac, egress) = (Some(binding.mac?), binding.port?);
+                Rewrite { side, endpoint: binding.real, dst_mac, src_mac: None, egress }
+            }
+            Side::Server => Rewrite {
+                side,
+                endpoint: self.services.service(flow.service).addr,
+                dst_mac: None,
+                src_mac: Some(self.config.mac),
+                egress: flow.client_switch_port(),
+            },
+        })
+    }
+
+    /// Forwards a packet of a flow.
+    #[allow(clippy::too_many_arguments)] // the hit path: everything is at hand, nothing is packed and unpacked
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        id: FlowId,
+        side: Side,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let flow = self.flows.get_mut(id);
+        let binding = flow.binding;
+        if flow.state == TcpState::Tombstone {
+            return self.knock_on_tombstone(frame, parsed, ip, id, side, now, out);
+        }
+        if let Transport::Tcp(segment) = &ip.transport {
+            if flow.state == TcpState::Closed && opens(segment.flags) && side == Side::Client {
+                return self.reuse(frame, parsed, ip, id, now, out);
+            }
+            if flow.state == TcpState::SynSent && side == Side::Client && opens(segment.flags) {
+                // The SYN again: never tossed again. A client that gave up and tries from the same port has other numbers.
+                flow.tcp = super::tcp::first_syn(segment);
+            }
+            let was_live = flow.state.is_live();
+            match follow(&mut flow.state, &mut flow.tcp, side, segment) {
+                Meaning::InexactReset => self.counters.add(Counter::InexactRst),
+                Meaning::Ordinary => flow.seen = tick(now),
+                Meaning::Reset => {
+                    flow.seen = tick(now);
+                    self.counters.add(Counter::FlowReset);
+                }
+            }
+            let flow = self.flows.get(id);
+            if was_live && !flow.state.is_live() {
+                self.ended(binding, out);
+            }
+        } else if self.is_worn_out(id, now) {
+            self.remove_flow(id, out);
+            return match side {
+                Side::Client => self.readmit(frame, parsed, ip, now, out),
+                Side::Server => Verdict::Dropped(Counter::NoFlow),
+            };
+        } else {
+            self.flows.get_mut(id).seen = tick(now);
+        }
+        match side {
+            Side::Client => self.flows.get_mut(id).seen_from(parsed.src_mac, frame.ingress),
+            Side::Server => self.services.binding_mut(binding).port = Some(frame.ingress),
+        }
+        if self.services.binding(binding).cutting.is_some() {
+            self.cut_flow(id, now, out);
+            return Verdict::Dropped(Counter::BeingCut);
+        }
+        match self.rewrite_of(id, side) {
+            None => Verdict::Dropped(Counter::RealPortUnknown),
+            Some(rewrite) if PortId::eq(&rewrite.egress, &frame.ingress) => Verdict::Dropped(Counter::SameSegment),
+            Some(rewrite) => {
+                rewrite.apply(frame, ip);
+                Verdict::Forwarded
+            }
+        }
+    }
+
+    /// A datagram flow that may not live on: too old, or its binding has been draining for too long.
+    fn is_worn_out(&self, id: FlowId, now: Time) -> bool {
+        let flow = self.flows.get(id);
+        flow.protocol == Protocol::Udp && self.is_over(id, now)
+    }
+
+    /// A SYN on the tuple of a closed connection begins a new one.
+    fn reuse(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        id: FlowId,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        self.counters.add(Counter::FlowReused);
+        self.remove_flow(id, out);
+        self.readmit(frame, parsed, ip, now, out)
+    }
+
+    /// What a packet to a virtual address meets whose old flow is gone.
+    pub(super) fn readmit(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let Some(key) = FlowKey::of(ip, Side::Client) else { return Verdict::Dropped(Counter::Protocol) };
+        let hash = self.flows.hash(key.side, key.client, key.other, key.protocol);
+        self.admit(frame, parsed, ip, &key, hash, now, out)
+    }
+}
+
+/// True for a SYN that opens a connection.
+pub(super) fn opens(flags: TcpFlags) -> bool {
+    flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK) && !flags.contains(TcpFlags::RST)
+}

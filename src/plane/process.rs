@@ -1,0 +1,204 @@
+//! Deciding what a frame is. One at a time, or a batch whose memory look-ups overlap.
+
+use super::bridge::Learnt;
+use super::counters::Counter;
+use super::flow_table::{Endpoint, Side};
+use super::{Out, Plane, Verdict};
+use crate::base::addr::{Mac, Protocol};
+use crate::base::id::PortId;
+use crate::base::time::Time;
+use crate::wire::checksum::ipv4_header_ok;
+use crate::wire::frame::{Batch, Egress, FrameBuf};
+use crate::wire::parse::{Fragment, Icmp, Ip, Malformed, Parsed, Payload, Transport, parse};
+
+/// A frame parsed, with the hash its flow would be found under.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prepared {
+    parsed: Result<Parsed, Malformed>,
+    hash: u64,
+}
+
+/// The key a packet's flow is looked up by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FlowKey {
+    pub(super) side: Side,
+    pub(super) client: Endpoint,
+    pub(super) other: Endpoint,
+    pub(super) protocol: Protocol,
+}
+
+impl FlowKey {
+    /// The key of a packet taken as going this way; `None` if it is neither TCP nor UDP or has no ports.
+    #[inline]
+    pub(super) fn of(ip: &Ip, side: Side) -> Option<FlowKey> {
+        let (protocol, src_port, dst_port) = match &ip.transport {
+            Transport::Tcp(tcp) => (Protocol::Tcp, tcp.src_port, tcp.dst_port),
+            Transport::Udp(udp) => (Protocol::Udp, udp.src_port, udp.dst_port),
+            _ => return None,
+        };
+        let (src, dst) = (Endpoint::new(ip.src, src_port), Endpoint::new(ip.dst, dst_port));
+        Some(match side {
+            Side::Client => FlowKey { side, client: src, other: dst, protocol },
+            Side::Server => FlowKey { side, client: dst, other: src, protocol },
+        })
+    }
+}
+
+impl Plane {
+    /// Decides about one frame: rewrites it in place and sets its `egress`. Its `ingress` is the caller's to set.
+    pub fn process(&mut self, frame: &mut FrameBuf, now: Time, out: &mut Out) -> Verdict {
+        let prepared = self.prepare(frame);
+        self.decide(frame, &prepared, now, out)
+    }
+
+    /// [`Plane::process`] for each frame of a batch, verdicts appended in order. Parses all and touches their index
+    /// lines and entries first: those loads do not depend on one another, so the misses overlap.
+    pub fn process_batch(&mut self, batch: &mut Batch, now: Time, verdicts: &mut Vec<Verdict>, out: &mut Out) {
+        let mut prepared = std::mem::take(&mut self.prepared);
+        prepared.clear();
+        prepared.extend(batch.frames().iter().map(|frame| self.prepare(frame)));
+        let lines = prepared.iter().fold(0u32, |sum, frame| sum.wrapping_add(self.flows.touch_index(frame.hash)));
+        std::hint::black_box(lines);
+        let entries = prepared.iter().fold(0u32, |sum, frame| sum.wrapping_add(self.flows.touch_flow(frame.hash)));
+        std::hint::black_box(entries);
+        for (frame, prepared) in batch.frames_mut().iter_mut().zip(&prepared) {
+            verdicts.push(self.decide(frame, prepared, now, out));
+        }
+        self.prepared = prepared;
+    }
+
+    #[inline]
+    fn prepare(&self, frame: &FrameBuf) -> Prepared {
+        let parsed = parse(frame.bytes());
+        let key = match &parsed {
+            Ok(Parsed { payload: Payload::Ip(ip), dst_mac, .. }) => FlowKey::of(ip, self.likely_side(*dst_mac)),
+            _ => None,
+        };
+        let hash = key.map_or(0, |key| self.flows.hash(key.side, key.client, key.other, key.protocol));
+        Prepared { parsed, hash }
+    }
+
+    /// Clients speak to our MAC; what reals answer is addressed to the client's station.
+    #[inline]
+    fn likely_side(&self, dst_mac: Mac) -> Side {
+        if dst_mac == self.config.mac { Side::Client } else { Side::Server }
+    }
+
+    fn decide(&mut self, frame: &mut FrameBuf, prepared: &Prepared, now: Time, out: &mut Out) -> Verdict {
+        frame.egress = Egress::None;
+        let verdict = match &prepared.parsed {
+            Err(why) => Verdict::Dropped(malformed(*why)),
+            Ok(parsed) if parsed.src_mac == self.config.mac => Verdict::Dropped(Counter::OwnMacSource),
+            Ok(parsed) => match &parsed.payload {
+                Payload::Ip(ip) => self.decide_ip(frame, parsed, ip, prepared.hash, now, out),
+                Payload::Arp(arp) => self.decide_arp(frame, parsed, arp, now),
+                Payload::Other(_) => self.bridge_or_drop(frame, parsed, now),
+            },
+        };
+        self.count(verdict);
+        verdict
+    }
+
+    fn decide_ip(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        hash: u64,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let to_us = parsed.dst_mac == self.config.mac;
+        let side = if to_us { Side::Client } else { Side::Server };
+        if let Some(key) = FlowKey::of(ip, side)
+            && let Some(id) = self.find_flow(hash, &key)
+        {
+            return self.forward(frame, parsed, ip, id, side, now, out);
+        }
+        if !to_us {
+            return self.bridge_or_drop(frame, parsed, now);
+        }
+        self.learn(parsed.src_mac, frame.ingress, now);
+        if !self.is_own(ip.dst) {
+            return Verdict::Dropped(Counter::NotOurs);
+        }
+        if !ipv4_header_ok(frame.bytes(), ip) {
+            return Verdict::Dropped(Counter::IpChecksum);
+        }
+        match self.table.is_vip(ip.dst) {
+            true => self.decide_virtual(frame, parsed, ip, hash, now, out),
+            false => self.decide_own(frame, ip),
+        }
+    }
+
+    /// A packet for a virtual address that belongs to no flow.
+    fn decide_virtual(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        hash: u64,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        if ip.fragment != Fragment::Whole {
+            return Verdict::Dropped(Counter::Fragment);
+        }
+        match (&ip.transport, FlowKey::of(ip, Side::Client)) {
+            (Transport::Icmp(Icmp::EchoRequest { .. }), _) => self.answer_echo(frame, ip),
+            (_, Some(key)) => self.admit(frame, parsed, ip, &key, hash, now, out),
+            _ => Verdict::Dropped(Counter::Protocol),
+        }
+    }
+
+    /// Not ours: learn where it came from, send it on, never back out of its port.
+    pub(super) fn bridge_or_drop(&mut self, frame: &mut FrameBuf, parsed: &Parsed, now: Time) -> Verdict {
+        self.learn(parsed.src_mac, frame.ingress, now);
+        if parsed.dst_mac == self.config.mac {
+            return Verdict::Dropped(Counter::NotOurs);
+        }
+        match self.bridge.port_of(parsed.dst_mac, now) {
+            Some(port) if port == frame.ingress => return Verdict::Dropped(Counter::SamePort),
+            Some(port) => frame.egress = Egress::Port(port),
+            None => frame.egress = Egress::AllBut(frame.ingress),
+        }
+        Verdict::Bridged
+    }
+
+    pub(super) fn learn(&mut self, mac: Mac, port: PortId, now: Time) {
+        match self.bridge.learn(mac, port, now) {
+            Learnt::Known => {}
+            Learnt::News => self.counters.add(Counter::MacLearnt),
+            Learnt::Full => self.counters.add(Counter::MacTableFull),
+        }
+    }
+
+    fn count(&mut self, verdict: Verdict) {
+        let counter = match verdict {
+            Verdict::Forwarded => Counter::Forwarded,
+            Verdict::Bridged => Counter::Bridged,
+            Verdict::Answered => Counter::Answered,
+            Verdict::Delivered => Counter::Delivered,
+            Verdict::Dropped(why) => {
+                self.counters.add(why);
+                Counter::Dropped
+            }
+        };
+        self.counters.add(counter);
+    }
+}
+
+fn malformed(why: Malformed) -> Counter {
+    match why {
+        Malformed::Truncated => Counter::Truncated,
+        Malformed::SourceMac => Counter::SourceMac,
+        Malformed::IpVersion => Counter::IpVersion,
+        Malformed::IpHeaderLength => Counter::IpHeaderLength,
+        Malformed::IpTotalLength => Counter::IpTotalLength,
+        Malformed::Ipv6Extension => Counter::Ipv6Extension,
+        Malformed::TcpHeaderLength => Counter::TcpHeaderLength,
+        Malformed::UdpLength => Counter::UdpLength,
+        Malformed::IcmpLength => Counter::IcmpLength,
+        Malformed::ArpFormat => Counter::ArpFormat,
+    }
+}

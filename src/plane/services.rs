@@ -1,0 +1,288 @@
+//! The plane's own view of the service table: services and bindings in slots, so that a flow names them by number
+//! and the hit path reads them without a hash table.
+//!
+//! A slot outlives its row in the table for as long as flows point to it: counters and the way back stay right while
+//! the last segments pass. Scheduling state is rebuilt when it is next needed, not when it changes, so that a burst
+//! of changes costs one rebuild.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use super::flow_table::Endpoint;
+use super::schedule::{Chooser, Member};
+use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
+use crate::base::addr::Mac;
+use crate::base::id::{BindingId, PortId, ServiceId};
+use crate::base::time::Time;
+
+/// A service's slot.
+#[derive(Debug)]
+pub(super) struct ServiceSlot {
+    /// Its address, as flows compare it.
+    pub(super) addr: Endpoint,
+    /// Its identity.
+    pub(super) id: ServiceId,
+    /// The row in the table; what it was last, once the row is gone.
+    pub(super) row: Arc<Service>,
+    /// Flows that point here.
+    pub(super) flows: u32,
+    /// Connections admitted.
+    pub(super) admitted: u64,
+    /// SYNs and datagrams refused by Drop.
+    pub(super) dropped: u64,
+    /// Connections refused for want of a real.
+    pub(super) refused: u64,
+    chooser: Option<Chooser>,
+    /// The row has changed since the chooser was built.
+    is_stale: bool,
+    gone: bool,
+}
+
+/// A binding's slot.
+#[derive(Debug)]
+pub(super) struct BindingSlot {
+    /// The real, as flows compare it.
+    pub(super) real: Endpoint,
+    /// The real's station.
+    pub(super) mac: Option<Mac>,
+    /// The port the real was last heard on.
+    pub(super) port: Option<PortId>,
+    /// Its identity.
+    pub(super) id: BindingId,
+    /// Live connections.
+    pub(super) live: u32,
+    /// Flows that point here, live or not.
+    pub(super) flows: u32,
+    /// Connections given to it.
+    pub(super) total: u64,
+    /// Connection limit.
+    pub(super) max_conns: u32,
+    /// Since when it has been draining.
+    pub(super) draining: Option<Time>,
+    /// How many were cut so far, once it has left the table.
+    pub(super) cutting: Option<u64>,
+    gone: bool,
+}
+
+/// All slots.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    services: Vec<Option<ServiceSlot>>,
+    bindings: Vec<Option<BindingSlot>>,
+    free_services: Vec<u32>,
+    free_bindings: Vec<u32>,
+    by_key: AHashMap<ServiceKey, u32>,
+    by_id: AHashMap<BindingId, u32>,
+}
+
+fn insert<T>(slots: &mut Vec<Option<T>>, free: &mut Vec<u32>, value: T) -> u32 {
+    match free.pop() {
+        Some(slot) => {
+            slots[slot as usize] = Some(value);
+            slot
+        }
+        None => {
+            slots.push(Some(value));
+            slots.len() as u32 - 1
+        }
+    }
+}
+
+impl Services {
+    /// The slot of the service at this address.
+    pub(super) fn find(&self, key: &ServiceKey) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The slot of a binding.
+    pub(super) fn find_binding(&self, id: BindingId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// A service.
+    ///
+    /// # Panics
+    /// If nothing is in the slot: slots are freed only when no flow and no row points to them.
+    #[inline]
+    pub(super) fn service(&self, slot: u32) -> &ServiceSlot {
+        self.services[slot as usize].as_ref().expect("a slot in use")
+    }
+
+    /// A service, to be changed. Panics as [`Services::service`] does.
+    #[inline]
+    pub(super) fn service_mut(&mut self, slot: u32) -> &mut ServiceSlot {
+        self.services[slot as usize].as_mut().expect("a slot in use")
+    }
+
+    /// A binding. Panics as [`Services::service`] does.
+    #[inline]
+    pub(super) fn binding(&self, slot: u32) -> &BindingSlot {
+        self.bindings[slot as usize].as_ref().expect("a slot in use")
+    }
+
+    /// A binding, to be changed. Panics as [`Services::service`] does.
+    #[inline]
+    pub(super) fn binding_mut(&mut self, slot: u32) -> &mut BindingSlot {
+        self.bindings[slot as usize].as_mut().expect("a slot in use")
+    }
+
+    /// Every service in use.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceSlot> {
+        self.services.iter().flatten()
+    }
+
+    /// Every binding in use.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = &BindingSlot> {
+        self.bindings.iter().flatten()
+    }
+
+    /// A service is new or changed.
+    pub(super) fn put_service(&mut self, row: &Arc<Service>) {
+        if let Some(slot) = self.find(&row.key) {
+            let service = self.service_mut(slot);
+            service.row = Arc::clone(row);
+            service.is_stale = true;
+            return;
+        }
+        let service = ServiceSlot {
+            addr: row.key.addr.into(),
+            id: row.id,
+            row: Arc::clone(row),
+            flows: 0,
+            admitted: 0,
+            dropped: 0,
+            refused: 0,
+            chooser: None,
+            is_stale: true,
+            gone: false,
+        };
+        let slot = insert(&mut self.services, &mut self.free_services, service);
+        self.by_key.insert(row.key, slot);
+    }
+
+    /// A service has left the table.
+    pub(super) fn remove_service(&mut self, key: &ServiceKey) {
+        let Some(slot) = self.by_key.remove(key) else { return };
+        let service = self.service_mut(slot);
+        service.gone = true;
+        service.is_stale = true;
+        self.free_service(slot);
+    }
+
+    /// A binding is new or changed. Returns its slot.
+    pub(super) fn put_binding(&mut self, row: &Binding) -> u32 {
+        let slot = match self.find_binding(row.id) {
+            Some(slot) => slot,
+            None => {
+                let binding = BindingSlot {
+                    real: row.real.into(),
+                    mac: None,
+                    port: None,
+                    id: row.id,
+                    live: 0,
+                    flows: 0,
+                    total: 0,
+                    max_conns: u32::MAX,
+                    draining: None,
+                    cutting: None,
+                    gone: false,
+                };
+                let slot = insert(&mut self.bindings, &mut self.free_bindings, binding);
+                self.by_id.insert(row.id, slot);
+                slot
+            }
+        };
+        let binding = self.binding_mut(slot);
+        // A MAC once known stays for the flows there are, also while checks run anew.
+        binding.mac = row.observed.mac.or(binding.mac);
+        binding.max_conns = row.will.max_conns.unwrap_or(u32::MAX);
+        binding.draining = match row.will.admin {
+            AdminState::Draining { since, .. } => Some(since),
+            AdminState::Up => None,
+        };
+        slot
+    }
+
+    /// A binding has left the table: its flows are to be cut. Returns its slot if it has any.
+    pub(super) fn remove_binding(&mut self, id: BindingId) -> Option<u32> {
+        let slot = self.by_id.remove(&id)?;
+        let binding = self.binding_mut(slot);
+        binding.gone = true;
+        if binding.live > 0 {
+            binding.cutting = Some(0);
+            return Some(slot);
+        }
+        self.free_binding(slot);
+        None
+    }
+
+    /// A flow points to these slots from now on.
+    pub(super) fn hold(&mut self, service: u32, binding: u32) {
+        let slot = self.service_mut(service);
+        slot.flows += 1;
+        slot.admitted += 1;
+        let slot = self.binding_mut(binding);
+        slot.flows += 1;
+        slot.live += 1;
+        slot.total += 1;
+    }
+
+    /// A flow does not point to these slots any more. Its end as a live connection was told before, if it had one.
+    pub(super) fn release(&mut self, service: u32, binding: u32) {
+        self.service_mut(service).flows -= 1;
+        self.binding_mut(binding).flows -= 1;
+        self.free_service(service);
+        self.free_binding(binding);
+    }
+
+    fn free_service(&mut self, slot: u32) {
+        let service = self.service(slot);
+        if service.gone && service.flows == 0 {
+            self.services[slot as usize] = None;
+            self.free_services.push(slot);
+        }
+    }
+
+    fn free_binding(&mut self, slot: u32) {
+        let binding = self.binding(slot);
+        if binding.gone && binding.flows == 0 {
+            self.bindings[slot as usize] = None;
+            self.free_bindings.push(slot);
+        }
+    }
+
+    /// The service's chooser, brought up to date if it must be. Give it back with [`Services::return_chooser`].
+    pub(super) fn take_chooser(&mut self, slot: u32) -> Chooser {
+        let service = self.service_mut(slot);
+        let is_stale = std::mem::take(&mut service.is_stale);
+        let chooser = service.chooser.take();
+        match chooser {
+            Some(chooser) if !is_stale => return chooser,
+            _ => {}
+        }
+        let row = &self.service(slot).row;
+        // Without rules only the group `default` receives traffic.
+        let group = default_group();
+        let scheduler = row.groups.get(&group).map_or(Scheduler::default(), |group| group.scheduler);
+        let eligible = row.bindings.values().filter(|binding| binding.takes_new() && binding.will.group == group);
+        let members: Vec<_> = eligible
+            .filter_map(|binding| {
+                let slot = *self.by_id.get(&binding.id)?;
+                Some(Member { slot, id: binding.id, weight: binding.will.weight })
+            })
+            .collect();
+        match chooser {
+            Some(mut chooser) => {
+                chooser.rebuild(&members, scheduler);
+                chooser
+            }
+            None => Chooser::build(&members, scheduler),
+        }
+    }
+
+    /// Keeps a chooser until something changes.
+    pub(super) fn return_chooser(&mut self, slot: u32, chooser: Chooser) {
+        self.service_mut(slot).chooser = Some(chooser);
+    }
+}
