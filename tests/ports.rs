@@ -6,6 +6,9 @@
 //!
 //! Where namespaces cannot be made, every test here is reported as ignored, with the reason.
 
+// Real ports run in real time.
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -32,8 +35,9 @@ mod netns;
 use netns::Namespace;
 
 type Outcome = Result<(), Failed>;
+type Test = fn() -> Outcome;
 
-const TESTS: &[(&str, fn() -> Outcome)] = &[
+const TESTS: &[(&str, Test)] = &[
     ("af_packet_bulk_with_offloads", || bulk(Offloads::On)),
     ("af_packet_bulk_without_offloads", || bulk(Offloads::Off)),
     ("af_packet_datagrams_with_offloads", || datagrams(Offloads::On)),
@@ -58,7 +62,7 @@ fn main() -> std::process::ExitCode {
     // One at a time by default: they measure processor time and fill queues on a machine that may have two cores.
     arguments.test_threads.get_or_insert(1);
     let hindrance = netns::prepare().err();
-    let trial = |(name, test): &(&str, fn() -> Outcome)| {
+    let trial = |(name, test): &(&str, Test)| {
         let trial = Trial::test(*name, *test);
         match &hindrance {
             Some(why) => trial.with_kind(why.clone()).with_ignored_flag(true),
@@ -342,9 +346,7 @@ fn counts_what_it_missed() -> Outcome {
     let cut = far.recv(&mut Batch::new(1, 500), Time::ZERO)?;
     let (sent, counted) = (near.counters(), far.counters());
     ensure(cut == 0 && sent.tx_frames == SENT + 1, || format!("{cut} {sent:?}"))?;
-    ensure(counted.rx_missed > SENT / 2 && counted.rx_frames + counted.rx_missed >= SENT + 1, || {
-        format!("{counted:?}")
-    })?;
+    ensure(counted.rx_missed > SENT / 2 && counted.rx_frames + counted.rx_missed > SENT, || format!("{counted:?}"))?;
     ensure(far.counters() == counted, || "reading the counters changed them".into())
 }
 

@@ -12,6 +12,8 @@
 //! over 64 connections that each wait for their answer, the round trip of one connection alone, and bulk bytes a second
 //! over 4 connections; and the processor time of the thread for a frame of the first. All ways in every round, in turn; medians, and the lowest and highest.
 
+// A measuring program reads the clock.
+#![allow(clippy::disallowed_methods)]
 #![allow(unreachable_pub)] // in a program, every `pub` is
 
 #[path = "../../tests/support/netns.rs"]

@@ -11,11 +11,13 @@
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
 
+pub mod conformance;
 pub mod connect;
 pub mod error;
 pub mod event;
 pub mod event_log;
 pub mod list;
+pub mod model;
 pub mod primitive;
 pub mod switch;
 pub mod table;

@@ -7,6 +7,8 @@
 //! This file and the ports are the only places that know how the system says "ready"; it uses Linux's `epoll` and
 //! `eventfd`. The kernel holds the ports' descriptors by itself, so a port that is dropped simply stops being reported.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

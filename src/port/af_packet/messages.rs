@@ -130,7 +130,7 @@ impl Messages {
     /// Makes a frame, its header written, the message with this number.
     pub(super) fn load(&mut self, slot: usize, frame: &mut FrameBuf) {
         let len = frame.len();
-        let header = virtio::emit(frame.offload, len);
+        let header = virtio::emit(frame.offload);
         frame.raw_mut()[HEADER_AT..FrameBuf::HEADROOM].copy_from_slice(&header);
         self.aim(slot, frame, virtio::LEN + len);
     }
