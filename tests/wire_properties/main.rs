@@ -13,7 +13,8 @@ mod rewriting;
 
 use proptest::test_runner::Config;
 
-/// Enough cases to meet the rare ones in seconds; a failing case is printed, not kept in a file.
+/// Enough cases to meet the rare ones in a second or two; `PROPTEST_CASES` overrides. A failing case is printed, not kept
+/// in a file.
 fn config() -> Config {
     Config { cases: 4000, failure_persistence: None, ..Config::default() }
 }

@@ -27,8 +27,9 @@ fn only_they_accept(why: Malformed, theirs: &SlicedPacket) -> bool {
         Malformed::Truncated => matches!(theirs.net, Some(NetSlice::Arp(_))),
         // More extension headers than a packet has reason for.
         Malformed::Ipv6Extension => true,
-        // Etherparse takes an IPv6 payload length of 0 to mean "as long as the frame" (jumbograms).
-        Malformed::UdpLength | Malformed::TcpHeaderLength | Malformed::IcmpLength => false,
+        // Etherparse reads a UDP length of 0 as "to the end" (jumbograms, RFC 2675); no host takes that from IPv4.
+        Malformed::UdpLength => matches!(&theirs.transport, Some(TransportSlice::Udp(udp)) if udp.length() == 0),
+        Malformed::TcpHeaderLength | Malformed::IcmpLength => false,
         Malformed::IpVersion | Malformed::IpHeaderLength | Malformed::IpTotalLength => false,
     }
 }
