@@ -4,6 +4,8 @@
 //! 1,000,000 flows touched at random; new flows; the memory of a million flows; and, where valgrind is installed,
 //! instructions per packet counted by callgrind (this program run again under it, with and without the packets).
 
+#![allow(clippy::disallowed_methods)] // a benchmark reads the clock
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -102,7 +104,7 @@ impl Rig {
             rig.one(1 + n, &segment(Link { src: real_mac(n), dst: CLIENT }, real(n), client(0), TcpFlags::RST, 1, 1));
         }
         for n in 0..flows {
-            rig.one(0, &rig.from_client(n, TcpFlags::SYN, 100, 0));
+            rig.one(0, &rig.client_frame(n, TcpFlags::SYN, 100, 0));
             let chosen = n % REALS;
             rig.one(
                 1 + chosen,
@@ -115,13 +117,13 @@ impl Rig {
                     101,
                 ),
             );
-            rig.one(0, &rig.from_client(n, TcpFlags::ACK, 101, 501));
+            rig.one(0, &rig.client_frame(n, TcpFlags::ACK, 101, 501));
         }
         assert_eq!(rig.plane.flows(), flows);
         rig
     }
 
-    fn from_client(&self, n: usize, flags: TcpFlags, seq: u32, ack: u32) -> Vec<u8> {
+    fn client_frame(&self, n: usize, flags: TcpFlags, seq: u32, ack: u32) -> Vec<u8> {
         segment(Link { src: CLIENT, dst: SWITCH }, client(n), VIP, flags, seq, ack)
     }
 
@@ -224,7 +226,7 @@ fn new_flows() {
                 );
             }
             let syns: Vec<Vec<Vec<u8>>> = (0..2048)
-                .map(|batch| (0..BATCH).map(|n| rig.from_client(batch * BATCH + n, TcpFlags::SYN, 1, 0)).collect())
+                .map(|batch| (0..BATCH).map(|n| rig.client_frame(batch * BATCH + n, TcpFlags::SYN, 1, 0)).collect())
                 .collect();
             let start = Instant::now();
             for batch in &syns {

@@ -14,6 +14,11 @@ use crate::frames::*;
 /// Frames that etherparse accepts and we refuse, on purpose.
 fn only_they_accept(why: Malformed, theirs: &SlicedPacket) -> bool {
     let fragment = theirs.is_ip_payload_fragmented();
+    // Etherparse reads an IPv6 payload length of 0 as "to the end of the frame" (jumbograms, RFC 2675); we take none.
+    let endless = matches!(&theirs.net, Some(NetSlice::Ipv6(ip)) if ip.header().payload_length() == 0);
+    if endless {
+        return true;
+    }
     match why {
         // A source no station can have, and ARP senders likewise or for other than Ethernet and IPv4.
         Malformed::SourceMac | Malformed::ArpFormat => true,
@@ -27,7 +32,7 @@ fn only_they_accept(why: Malformed, theirs: &SlicedPacket) -> bool {
         Malformed::Truncated => matches!(theirs.net, Some(NetSlice::Arp(_))),
         // More extension headers than a packet has reason for.
         Malformed::Ipv6Extension => true,
-        // Etherparse reads a UDP length of 0 as "to the end" (jumbograms, RFC 2675); no host takes that from IPv4.
+        // Likewise a UDP length of 0; no host takes that from IPv4.
         Malformed::UdpLength => matches!(&theirs.transport, Some(TransportSlice::Udp(udp)) if udp.length() == 0),
         Malformed::TcpHeaderLength | Malformed::IcmpLength => false,
         Malformed::IpVersion | Malformed::IpHeaderLength | Malformed::IpTotalLength => false,
