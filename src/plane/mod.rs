@@ -213,6 +213,11 @@ impl Plane {
         self.services.services().map(|service| (service.id, (service.admitted, service.dropped, service.refused)))
     }
 
+    /// Bindings that left the table and still have connections to be cut; [`Notice::Cut`] will follow for each.
+    pub fn cutting(&self) -> impl Iterator<Item = BindingId> + '_ {
+        self.services.bindings().filter(|slot| slot.cutting.is_some()).map(|slot| slot.id)
+    }
+
     /// True for an address this switch answers for: a virtual one or its own.
     fn is_own(&self, ip: IpAddr) -> bool {
         self.config.addresses.contains(&ip) || self.table.is_vip(ip)

@@ -186,7 +186,11 @@ impl Shared {
         if let Some(table) = table {
             self.publication.publish(table);
         }
-        if effects.urgent {
+        if !effects.cuts.is_empty() {
+            // Published before, so the worker has taken up the table when it obeys.
+            let bindings = effects.cuts.iter().map(|cutting| cutting.binding).collect();
+            self.worker.command(Command::ConfirmCut(bindings));
+        } else if effects.urgent {
             self.worker.wake();
         }
         for event in effects.events.drain(..) {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::{Notify, oneshot};
 
@@ -50,6 +50,9 @@ const PORT_RETRY: Duration = Duration::from_secs(1);
 pub(super) enum Command {
     /// Send a frame of the switch's own.
     Originate(Vec<u8>),
+    /// Report these bindings cut, unless they are being cut: they may have come and gone between two tables this
+    /// worker took up.
+    ConfirmCut(Vec<BindingId>),
     /// Tell what was counted.
     Snapshot(oneshot::Sender<Snapshot>),
 }
@@ -226,6 +229,11 @@ impl Worker {
                     if self.out.frames.room() == 0 {
                         self.flush(now);
                     }
+                }
+                Command::ConfirmCut(bindings) => {
+                    let cutting: AHashSet<BindingId> = self.plane.cutting().collect();
+                    let never_seen = bindings.into_iter().filter(|binding| !cutting.contains(binding));
+                    self.out.notices.extend(never_seen.map(|binding| Notice::Cut { binding, cut: 0 }));
                 }
                 // Nobody to tell is no error: the caller may have gone.
                 Command::Snapshot(answer) => drop(answer.send(self.snapshot())),

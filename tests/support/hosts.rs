@@ -98,9 +98,12 @@ impl Machine {
     fn segment(&self, tuple: &Tuple, flags: &str, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
         let (own, peer) = tuple;
         let mac = self.neighbours.get(peer.ip()).copied().unwrap_or([0xff; 6]);
-        let mut tcp = PacketBuilder::ethernet2(self.mac, mac)
-            .ipv4(own.ip().octets(), peer.ip().octets(), 64)
-            .tcp(own.port(), peer.port(), seq, 64_240);
+        let mut tcp = PacketBuilder::ethernet2(self.mac, mac).ipv4(own.ip().octets(), peer.ip().octets(), 64).tcp(
+            own.port(),
+            peer.port(),
+            seq,
+            64_240,
+        );
         for flag in flags.chars() {
             tcp = match flag {
                 'S' => tcp.syn(),
@@ -121,7 +124,13 @@ impl Machine {
         let isn = self.isn;
         self.connections.insert(
             tuple,
-            Connection { fate: Fate::Opening, snd_nxt: isn.wrapping_add(1), rcv_nxt: 0, received: vec![], bogus_resets: 0 },
+            Connection {
+                fate: Fate::Opening,
+                snd_nxt: isn.wrapping_add(1),
+                rcv_nxt: 0,
+                received: vec![],
+                bogus_resets: 0,
+            },
         );
         self.segment(&tuple, "S", isn, 0, &[])
     }
@@ -264,7 +273,8 @@ impl Machine {
         }
         connection.received.extend_from_slice(payload);
         connection.rcv_nxt = connection.rcv_nxt.wrapping_add(payload.len() as u32 + u32::from(tcp.fin()));
-        let (nxt, ack, answers_fin) = (connection.snd_nxt, connection.rcv_nxt, tcp.fin() && connection.fate == Fate::Open);
+        let (nxt, ack, answers_fin) =
+            (connection.snd_nxt, connection.rcv_nxt, tcp.fin() && connection.fate == Fate::Open);
         if answers_fin {
             connection.fate = Fate::Closed;
             connection.snd_nxt = nxt.wrapping_add(1);

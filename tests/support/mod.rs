@@ -2,4 +2,5 @@
 //!
 //! They parse and build with etherparse, an implementation that shares nothing with the switch's own wire room.
 
+pub mod fabric;
 pub mod hosts;

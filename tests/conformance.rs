@@ -1,0 +1,343 @@
+//! The conformance suite against every implementor here: the model, the local switch with real packets on memory
+//! ports, and the native client talking to a switch; and against switches that are wrong on purpose, which it must catch.
+
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use acm_switch::acm::conformance::{Attempt, Bench, Connection, Ending, Fate, Plan, Report, Subject, Testbed, run};
+use acm_switch::acm::error::{AcmError, Feature};
+use acm_switch::acm::event::EventId;
+use acm_switch::acm::list::{Filter, Listing};
+use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
+use acm_switch::acm::primitive::{Caller, Done, Outcome, Primitive, Tenure};
+use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream};
+use acm_switch::acm::words::ServiceKey;
+use acm_switch::api::listen::{Endpoint, Listener};
+use acm_switch::api::task::serve;
+use acm_switch::base::id::Name;
+use acm_switch::driver::native::NativeClient;
+use support::fabric::Fabric;
+
+fn judge(subject: impl Subject) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run(&subject))
+}
+
+/// The model with its own traffic, seen through a wrapper of it.
+struct ModelBench<S> {
+    model: Arc<ModelSwitch>,
+    seen: S,
+    flows: std::sync::Mutex<Vec<(FlowId, SocketAddr, ServiceKey)>>,
+    retoss: bool,
+}
+
+impl<S: AcmSwitch> Bench for ModelBench<S> {
+    fn switch(&self) -> &dyn AcmSwitch {
+        &self.seen
+    }
+
+    fn testbed(&self) -> Option<&dyn Testbed> {
+        Some(self)
+    }
+}
+
+impl<S: AcmSwitch> Testbed for ModelBench<S> {
+    fn open(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Attempt> {
+        Box::pin(async move {
+            let mut client = client;
+            if self.retoss {
+                // A switch that forgets its verdict: every SYN is another attempt.
+                client.set_port(fastrand::u16(10_000..));
+            }
+            match self.model.open(client, service) {
+                Opened::Refused(refusal) => Attempt::Refused(refusal),
+                Opened::To(flow, real) => {
+                    let mut flows = self.flows.lock().unwrap();
+                    flows.push((flow, client, service));
+                    Attempt::To(Connection(flows.len() as u64 - 1), real)
+                }
+            }
+        })
+    }
+
+    fn close(&self, connection: Connection) -> Answer<'_, ()> {
+        Box::pin(async move { self.model.close(self.flows.lock().unwrap()[connection.0 as usize].0) })
+    }
+
+    fn fate(&self, connection: Connection) -> Answer<'_, Fate> {
+        Box::pin(async move {
+            match self.model.is_reset(self.flows.lock().unwrap()[connection.0 as usize].0) {
+                true => Fate::Reset,
+                false => Fate::Alive,
+            }
+        })
+    }
+
+    fn set_healthy(&self, real: SocketAddr, healthy: bool) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let health = if healthy { Ok(()) } else { Err(format!("TCP connect to {real} refused")) };
+            self.model.set_health(real, health);
+        })
+    }
+
+    fn pass(&self, time: Duration) -> Answer<'_, ()> {
+        Box::pin(async move { self.model.advance(time) })
+    }
+}
+
+/// The model, seen as it is or with a flaw.
+struct Model {
+    flaw: Flaw,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    None,
+    LosesARow,
+    IgnoresRemove,
+    LiesAboutTheCut,
+    SaysOkToTheUnknown,
+    TossesEachSyn,
+    ForgetsToCut,
+}
+
+impl Subject for Model {
+    fn name(&self) -> &str {
+        "the model"
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::example()
+    }
+
+    fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
+        Box::pin(async move {
+            let model = Arc::new(ModelSwitch::new(41));
+            let seen = Flawed { model: Arc::clone(&model), flaw: self.flaw };
+            let retoss = self.flaw == Flaw::TossesEachSyn;
+            Box::new(ModelBench { model, seen, flows: Default::default(), retoss }) as Box<dyn Bench>
+        })
+    }
+}
+
+struct Flawed {
+    model: Arc<ModelSwitch>,
+    flaw: Flaw,
+}
+
+impl AcmSwitch for Flawed {
+    fn apply<'a>(&'a self, caller: &'a Caller, list: Vec<Primitive>) -> Answer<'a, Result<Vec<Outcome>, AcmError>> {
+        if self.flaw == Flaw::None {
+            return self.model.apply(caller, list);
+        }
+        Box::pin(async move {
+            let passed_on = |primitive: &Primitive| match (self.flaw, primitive) {
+                (Flaw::IgnoresRemove, Primitive::Remove(_)) | (Flaw::ForgetsToCut, Primitive::ForceRemove(_)) => false,
+                _ => true,
+            };
+            let mut outcomes = Vec::new();
+            for primitive in list {
+                if !passed_on(&primitive) {
+                    outcomes.push(Ok(Done {
+                        generation: Default::default(),
+                        binding: None,
+                        changed: true,
+                        cut: Some(20),
+                    }));
+                    continue;
+                }
+                let mut outcome = self.model.apply(caller, vec![primitive]).await?.remove(0);
+                match (self.flaw, &mut outcome) {
+                    (Flaw::LiesAboutTheCut, Ok(Done { cut: Some(cut), .. })) => *cut += 1,
+                    (Flaw::SaysOkToTheUnknown, Err(AcmError::NotFound { .. })) => {
+                        outcome = Ok(Done { generation: Default::default(), binding: None, changed: false, cut: None });
+                    }
+                    _ => {}
+                }
+                outcomes.push(outcome);
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
+        Box::pin(async move {
+            let mut listing = self.model.list(filter).await?;
+            if self.flaw == Flaw::LosesARow {
+                listing.bindings.pop();
+            }
+            Ok(listing)
+        })
+    }
+
+    fn events(&self, after: Option<EventId>) -> Answer<'_, Result<EventStream, AcmError>> {
+        self.model.events(after)
+    }
+
+    fn claim<'a>(&'a self, manager: &'a Name) -> Answer<'a, Result<Tenure, AcmError>> {
+        self.model.claim(manager)
+    }
+}
+
+#[test]
+fn the_model() {
+    let report = judge(Model { flaw: Flaw::None });
+    assert!(report.is_conformant() && report.skipped() == 0, "{report}");
+}
+
+#[test]
+fn wrong_switches_are_caught() {
+    let flaws = [
+        Flaw::LosesARow,
+        Flaw::IgnoresRemove,
+        Flaw::LiesAboutTheCut,
+        Flaw::SaysOkToTheUnknown,
+        Flaw::TossesEachSyn,
+        Flaw::ForgetsToCut,
+    ];
+    for flaw in flaws {
+        assert!(!judge(Model { flaw }).is_conformant(), "{flaw:?} was not noticed");
+    }
+}
+
+struct Local;
+
+impl Subject for Local {
+    fn name(&self) -> &str {
+        "the local switch"
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::example()
+    }
+
+    fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
+        Box::pin(async { Box::new(Fabric::new(&self.plan())) as Box<dyn Bench> })
+    }
+}
+
+#[test]
+fn the_local_switch() {
+    let report = judge(Local);
+    assert!(report.is_conformant() && report.skipped() == 0, "{report}");
+}
+
+/// The native client, over a Unix socket, to a local switch whose traffic the fabric drives.
+struct Native;
+
+struct NativeBench {
+    client: NativeClient,
+    fabric: Fabric,
+    _directory: tempfile::TempDir,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for NativeBench {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Bench for NativeBench {
+    fn switch(&self) -> &dyn AcmSwitch {
+        &self.client
+    }
+
+    fn testbed(&self) -> Option<&dyn Testbed> {
+        Some(&self.fabric)
+    }
+}
+
+impl Subject for Native {
+    fn name(&self) -> &str {
+        "the native client"
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::example()
+    }
+
+    fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
+        Box::pin(async {
+            let fabric = Fabric::new(&self.plan());
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("switch.sock");
+            let listener = Listener::open(&Endpoint::Unix(path.clone()), None).unwrap();
+            let switch = Arc::clone(&fabric.switch);
+            let server = tokio::spawn(serve(switch, vec![listener], std::future::pending::<()>()));
+            let client = NativeClient::new(format!("unix:{}", path.display()).parse().unwrap(), None);
+            Box::new(NativeBench { client, fabric, _directory: directory, server }) as Box<dyn Bench>
+        })
+    }
+}
+
+#[test]
+fn the_native_client() {
+    let report = judge(Native);
+    assert!(report.is_conformant() && report.skipped() == 0, "{report}");
+}
+
+/// A switch without traffic, without fencing: what it lacks is skipped, and only because it says so.
+struct Modest {
+    lacks: Vec<Feature>,
+}
+
+struct ModestBench(NoFencing);
+struct NoFencing(ModelSwitch);
+
+impl AcmSwitch for NoFencing {
+    fn apply<'a>(&'a self, caller: &'a Caller, list: Vec<Primitive>) -> Answer<'a, Result<Vec<Outcome>, AcmError>> {
+        self.0.apply(caller, list)
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
+        self.0.list(filter)
+    }
+
+    fn events(&self, after: Option<EventId>) -> Answer<'_, Result<EventStream, AcmError>> {
+        self.0.events(after)
+    }
+}
+
+impl Bench for ModestBench {
+    fn switch(&self) -> &dyn AcmSwitch {
+        &self.0
+    }
+
+    fn testbed(&self) -> Option<&dyn Testbed> {
+        None
+    }
+}
+
+impl Subject for Modest {
+    fn name(&self) -> &str {
+        "a modest switch"
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::example()
+    }
+
+    fn lacks(&self) -> &[Feature] {
+        &self.lacks
+    }
+
+    fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
+        Box::pin(async { Box::new(ModestBench(NoFencing(ModelSwitch::new(1)))) as Box<dyn Bench> })
+    }
+}
+
+#[test]
+fn what_a_switch_lacks_is_skipped_only_if_it_says_so() {
+    let honest = judge(Modest { lacks: vec![Feature::Fencing] });
+    assert!(honest.is_conformant() && honest.skipped() > 10, "{honest}");
+    let silent = judge(Modest { lacks: vec![] });
+    let failed = silent.endings.iter().filter(|(_, ending)| matches!(ending, Ending::Failed(_))).count();
+    assert_eq!(failed, 1, "{silent}");
+}
