@@ -24,13 +24,14 @@ pub mod counters;
 mod cut;
 pub mod flow_table;
 pub mod forward;
-pub mod maglev;
+mod maglev;
 mod process;
 pub mod schedule;
 mod services;
 mod sweep;
 mod table;
 pub mod tcp;
+mod turns;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};

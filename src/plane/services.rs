@@ -37,7 +37,8 @@ pub(super) struct ServiceSlot {
     /// Connections refused for want of a real.
     pub(super) refused: u64,
     chooser: Option<Chooser>,
-    cursor: usize,
+    /// The row has changed since the chooser was built.
+    is_stale: bool,
     gone: bool,
 }
 
@@ -146,7 +147,7 @@ impl Services {
         if let Some(slot) = self.find(&row.key) {
             let service = self.service_mut(slot);
             service.row = Arc::clone(row);
-            service.forget_choice();
+            service.is_stale = true;
             return;
         }
         let service = ServiceSlot {
@@ -159,7 +160,7 @@ impl Services {
             dropped: 0,
             refused: 0,
             chooser: None,
-            cursor: 0,
+            is_stale: true,
             gone: false,
         };
         let slot = insert(&mut self.services, &mut self.free_services, service);
@@ -171,7 +172,7 @@ impl Services {
         let Some(slot) = self.by_key.remove(key) else { return };
         let service = self.service_mut(slot);
         service.gone = true;
-        service.forget_choice();
+        service.is_stale = true;
         self.free_service(slot);
     }
 
@@ -258,38 +259,37 @@ impl Services {
         }
     }
 
-    /// The service's chooser, built if it must be. Give it back with [`Services::return_chooser`].
+    /// The service's chooser, brought up to date if it must be. Give it back with [`Services::return_chooser`].
     pub(super) fn take_chooser(&mut self, slot: u32) -> Chooser {
         let service = self.service_mut(slot);
-        let cursor = service.cursor;
-        if let Some(chooser) = service.chooser.take() {
-            return chooser;
+        let is_stale = std::mem::take(&mut service.is_stale);
+        let chooser = service.chooser.take();
+        match chooser {
+            Some(chooser) if !is_stale => return chooser,
+            _ => {}
         }
-        let row = Arc::clone(&service.row);
+        let row = &self.service(slot).row;
         // Without rules only the group `default` receives traffic.
         let group = default_group();
         let scheduler = row.groups.get(&group).map_or(Scheduler::default(), |group| group.scheduler);
-        let eligible = row
-            .bindings
-            .values()
-            .filter(|binding| binding.takes_new() && binding.will.weight > 0 && binding.will.group == group);
-        let members = eligible.filter_map(|binding| {
-            let slot = *self.by_id.get(&binding.id)?;
-            Some(Member { slot, id: binding.id.0, weight: binding.will.weight })
-        });
-        Chooser::new(scheduler, members.collect(), cursor)
+        let eligible = row.bindings.values().filter(|binding| binding.takes_new() && binding.will.group == group);
+        let members: Vec<_> = eligible
+            .filter_map(|binding| {
+                let slot = *self.by_id.get(&binding.id)?;
+                Some(Member { slot, id: binding.id, weight: binding.will.weight })
+            })
+            .collect();
+        match chooser {
+            Some(mut chooser) => {
+                chooser.rebuild(&members, scheduler);
+                chooser
+            }
+            None => Chooser::build(&members, scheduler),
+        }
     }
 
     /// Keeps a chooser until something changes.
     pub(super) fn return_chooser(&mut self, slot: u32, chooser: Chooser) {
-        let service = self.service_mut(slot);
-        service.cursor = chooser.cursor();
-        service.chooser = Some(chooser);
-    }
-}
-
-impl ServiceSlot {
-    fn forget_choice(&mut self) {
-        self.chooser = None;
+        self.service_mut(slot).chooser = Some(chooser);
     }
 }
