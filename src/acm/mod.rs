@@ -7,10 +7,14 @@
 //! * [`event_log`]: what happened lately, for subscribers that come back.
 //! * [`table`]: [`ServiceTable`](table::ServiceTable), everything a switch was told, validated whole, immutable.
 //! * [`validate`]: the ranges of a primitive's own fields.
+//! * [`model`]: the obvious, slow reference; [`chaos`]: any switch, misbehaving on purpose.
+//! * [`conformance`]: the suite every implementor passes, usable from other crates.
+//! * [`wait`]: waiting for a binding to become active or empty; [`connect`]: from a profile to a switch.
 //! * [`switch`]: `trait AcmSwitch`, and `trait Inspect` for what only some switches can show.
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
 
+pub mod chaos;
 pub mod conformance;
 pub mod connect;
 pub mod error;
