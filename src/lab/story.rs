@@ -300,11 +300,11 @@ impl Story {
             }
         };
         let admitted = ledger.connected as f64 / ledger.attempts.max(1) as f64;
-        // Three standard deviations of a fair coin over this many attempts.
-        let tolerance = 3.0 * (0.25 / ledger.attempts.max(1) as f64).sqrt();
+        // Four standard deviations of a fair coin over this many attempts: one run in 16,000 is further off by chance.
+        let tolerance = 4.0 * (0.25 / ledger.attempts.max(1) as f64).sqrt();
         self.promises.add(
             "Drop 0.5 shed admits half of the attempts",
-            format!("{:.1} % of {} (3 sigma: {:.1} %)", admitted * 100.0, ledger.attempts, tolerance * 100.0),
+            format!("{:.1} % of {} (4 sigma: {:.1} %)", admitted * 100.0, ledger.attempts, tolerance * 100.0),
             (admitted - 0.5).abs() <= tolerance,
         );
         self.promises.add(
@@ -330,10 +330,10 @@ impl Story {
         let after = self.counts().await?;
         let (admitted, dropped) = (after.0 - before.0, after.1 - before.1);
         let share = dropped as f64 / (admitted + dropped).max(1) as f64;
-        let tolerance = 3.0 * (0.25 / (admitted + dropped).max(1) as f64).sqrt();
+        let tolerance = 4.0 * (0.25 / (admitted + dropped).max(1) as f64).sqrt();
         self.promises.add(
             "Drop 0.5 queue drops half of the SYNs",
-            format!("{:.1} % of {} (3 sigma: {:.1} %)", share * 100.0, admitted + dropped, tolerance * 100.0),
+            format!("{:.1} % of {} (4 sigma: {:.1} %)", share * 100.0, admitted + dropped, tolerance * 100.0),
             (share - 0.5).abs() <= tolerance,
         );
         let let_in = ledger.connected as f64 / ledger.attempts.max(1) as f64;
