@@ -153,13 +153,25 @@ fn open_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFil
     };
     make_dir(dir).map_err(system)?;
     // Of two switches that start at once only one gets past here, so that neither removes the other's new socket.
-    // Not waited for: in a directory that others share, somebody could hold it for ever.
     let lock = std::fs::File::open(dir).map_err(system)?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|why| system(why.into()))?;
+    lock_soon(&lock).map_err(system)?;
     clear_stale(path, system)?;
     let listener = bind_private(path).map_err(system)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path).map_err(system)? };
     Ok((listener, file))
+}
+
+/// Locks, waiting for two seconds at most: another switch that starts holds it for a moment, but in a directory that
+/// others share, somebody could hold it for ever.
+fn lock_soon(lock: &std::fs::File) -> io::Result<()> {
+    const TRIES: u32 = 100;
+    for _ in 1..TRIES {
+        if rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ok(rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive)?)
 }
 
 /// `/run/acm` does not exist on a fresh machine: make the last directory, for its owner only.
