@@ -318,7 +318,7 @@ fn services(listing: &Listing) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_control_decides_as_the_model(steps in proptest::collection::vec(step(), 1..40)) {
@@ -328,4 +328,25 @@ proptest! {
             pair.compare()?;
         }
     }
+}
+
+#[test]
+fn a_refreshed_lease_relieves_those_that_lapsed() {
+    let add = |n, weight, lease| {
+        let plain = Add::new(service(0), real(n));
+        Primitive::Add(Add { weight: Some(weight), lease, ..plain })
+    };
+    let second = Some(Span::secs(1));
+    let mut pair = Pair::new();
+    for step in [
+        Step::List(vec![add(0, 1, second), add(1, 0, second)]),
+        Step::Pass(1000),
+        // Both lapsed: neither could take over from the other. Now the first can.
+        Step::List(vec![add(0, 1, None)]),
+    ] {
+        pair.take(step).unwrap();
+        pair.compare().unwrap();
+    }
+    let left = now(pair.model.list(&Filter::default())).unwrap().bindings;
+    assert_eq!(left.iter().map(|row| row.key.real).collect::<Vec<_>>(), [real(0)]);
 }

@@ -43,6 +43,8 @@
 //! ```
 
 pub mod control;
+pub mod refusals;
+pub mod settings;
 pub mod traffic;
 
 use std::fmt;
@@ -229,7 +231,7 @@ impl fmt::Display for Report {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    control::CASES.iter().chain(traffic::CASES)
+    control::CASES.iter().chain(settings::CASES).chain(traffic::CASES).chain(refusals::CASES)
 }
 
 /// Runs every case, each on a fresh switch.

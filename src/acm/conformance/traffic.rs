@@ -29,7 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS: u16 = 200;
 
 /// Adds a real with a quick check and waits until it takes connections.
-async fn bring_up(switch: &dyn AcmSwitch, plan: &Plan, n: usize, change: impl FnOnce(&mut Add) + Send) -> Verdict {
+pub(super) async fn bring_up(
+    switch: &dyn AcmSwitch,
+    plan: &Plan,
+    n: usize,
+    change: impl FnOnce(&mut Add) + Send,
+) -> Verdict {
     let quick = HealthProfile {
         interval: Span::millis(200),
         timeout: Span::millis(150),
@@ -43,25 +48,25 @@ async fn bring_up(switch: &dyn AcmSwitch, plan: &Plan, n: usize, change: impl Fn
     Ok(until_active(switch, &key(plan, n), PATIENCE).await?)
 }
 
-fn client(plan: &Plan, port: u16) -> SocketAddr {
+pub(super) fn client(plan: &Plan, port: u16) -> SocketAddr {
     SocketAddr::new(plan.clients[0], port)
 }
 
-async fn open(testbed: &dyn Testbed, plan: &Plan, port: u16) -> Result<(Connection, SocketAddr), Stop> {
+pub(super) async fn open(testbed: &dyn Testbed, plan: &Plan, port: u16) -> Result<(Connection, SocketAddr), Stop> {
     match testbed.open(client(plan, port), plan.services[0]).await {
         Attempt::To(connection, real) => Ok((connection, real)),
         refused => Err(Stop::Failed(format!("the attempt from port {port} was {refused:?}"))),
     }
 }
 
-async fn refused(testbed: &dyn Testbed, from: SocketAddr, plan: &Plan) -> Result<Refusal, Stop> {
+pub(super) async fn refused(testbed: &dyn Testbed, from: SocketAddr, plan: &Plan) -> Result<Refusal, Stop> {
     match testbed.open(from, plan.services[0]).await {
         Attempt::Refused(refusal) => Ok(refusal),
         Attempt::To(_, real) => Err(Stop::Failed(format!("the attempt from {from} reached {real}"))),
     }
 }
 
-async fn has_fate(testbed: &dyn Testbed, connection: Connection, fate: Fate) -> Verdict {
+pub(super) async fn has_fate(testbed: &dyn Testbed, connection: Connection, fate: Fate) -> Verdict {
     let found = testbed.fate(connection).await;
     expect(found == fate, format!("{connection:?} is {found:?}, expected {fate:?}"))
 }

@@ -132,13 +132,18 @@ impl World {
                 }
             });
         }
+        self.release_lapsed();
+        for key in self.keys() {
+            self.drop_if_drained(&key);
+        }
+    }
+
+    /// Lapsed members drain once somebody else can take over.
+    pub(super) fn release_lapsed(&mut self) {
         for key in self.keys() {
             if self.binding(&key).is_some_and(|binding| binding.observed.lapsed) && self.has_successor(&key) {
                 self.drain(&key, None, Some("its lease ran out"));
             }
-        }
-        for key in self.keys() {
-            self.drop_if_drained(&key);
         }
     }
 

@@ -96,6 +96,7 @@ impl World {
             });
         }
         self.change(&key, None, |binding| *binding = new);
+        self.release_lapsed();
         self.done(Some(old.id), changed, None)
     }
 

@@ -179,6 +179,8 @@ impl Control {
             self.watch(&key, &new);
         }
         let changed = self.report_add_again(key, old, &new);
+        // Refreshed, or of weight again, it can take over from lapsed members.
+        self.release_lapsed(&key.service, now);
         Ok(self.done(Some(old.id), changed))
     }
 
