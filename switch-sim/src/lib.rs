@@ -1,1 +1,7 @@
-//! An emulated Foundry ServerIron.
+//! An emulated Foundry ServerIron: a conformance target for whoever drives one.
+//!
+//! It shares no code with any driver: an emulator that shares the driver's parser only proves that the driver agrees
+//! with itself.
+
+pub mod shell;
+pub mod time;
