@@ -138,8 +138,8 @@ fn acknowledges_syn(numbers: &TcpNumbers, segment: &Tcp) -> bool {
 }
 
 /// Moves the numbers on; never back, and acknowledgements never past what the other side has sent.
-#[inline]
-fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) {
+#[inline(always)] // on the short way the flags and most of the states are known when this is compiled
+pub(super) fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) {
     let end = segment.seq + segment.seq_len();
     let has_ack = segment.flags.contains(TcpFlags::ACK);
     let acked = |last: u32, ack: Seq, sent: u32| match ack > Seq(last) && ack <= Seq(sent) {
@@ -154,10 +154,11 @@ fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp)
             }
         }
         Side::Server if state == TcpState::SynSent => {
-            // The server's numbers begin here: the byte after its SYN is what the client will expect.
+            // The server's numbers begin here: the byte after its SYN is what the client will expect. Data may come with
+            // the SYN (RFC 7413), and the client need not take it.
             if segment.flags.contains(TcpFlags::SYN | TcpFlags::ACK) {
                 numbers.server_next = end.0;
-                numbers.client_ack = end.0;
+                numbers.client_ack = (segment.seq + 1).0;
                 numbers.server_ack = acked(numbers.server_ack, segment.ack, numbers.client_next);
             }
         }
@@ -209,6 +210,14 @@ mod tests {
         follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 501, 0));
         assert_eq!(state, TcpState::Established);
         (state, numbers)
+    }
+
+    #[test]
+    fn a_client_may_leave_the_data_of_a_syn_ack() {
+        let (mut state, mut numbers) = (TcpState::SynSent, first_syn(&segment(SYN, 0, 0, 0)));
+        follow(&mut state, &mut numbers, Side::Server, &segment(SYN | ACK, 500, 1, 6));
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 1, 501, 0));
+        assert_eq!(state, TcpState::Established);
     }
 
     #[test]

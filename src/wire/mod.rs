@@ -15,4 +15,5 @@ pub mod checksum;
 pub mod frame;
 pub mod ip;
 pub mod parse;
+pub mod plain;
 pub mod rewrite;
