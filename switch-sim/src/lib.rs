@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod quirk;
+pub mod server;
 pub mod shell;
 pub mod telnet;
 pub mod terminal;
