@@ -4,4 +4,5 @@
 //! with itself.
 
 pub mod shell;
+pub mod slb;
 pub mod time;
