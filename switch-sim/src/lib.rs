@@ -3,6 +3,7 @@
 //! It shares no code with any driver: an emulator that shares the driver's parser only proves that the driver agrees
 //! with itself.
 
+pub mod quirk;
 pub mod shell;
 pub mod slb;
 pub mod time;
