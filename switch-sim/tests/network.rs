@@ -12,7 +12,7 @@ use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCerti
 use russh::{ChannelMsg, Disconnect};
 use small_shell::{PASSWORD, SmallShell};
 use switch_sim::quirk::Quirks;
-use switch_sim::server::{AuthorizedKeys, Device, HostKey, Listen, Server, SshListen};
+use switch_sim::server::{AuthorizedKeys, Bell, Device, HostKey, Listen, Server, SshListen};
 use switch_sim::shell::LoginAsks;
 use switch_sim::terminal::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +40,7 @@ async fn start(shell: SmallShell, settings: Settings, authorized: AuthorizedKeys
     let host_key = HostKey::generate().expect("a key");
     let ssh = Some(SshListen { address: LOOPBACK, host_key, authorized });
     let listen = Listen { telnet: Some(LOOPBACK), ssh, ..Listen::default() };
-    let server = Server::bind(Device::new(shell), settings, listen).await.expect("loopback has room");
+    let server = Server::bind(Device::new(shell, Bell::default()), settings, listen).await.expect("loopback has room");
     let (telnet, ssh) = (server.telnet_address().expect("bound"), server.ssh_address().expect("bound"));
     Running { telnet, ssh, task: tokio::spawn(server.run()) }
 }

@@ -9,18 +9,35 @@ use tokio::time::Instant;
 use crate::shell::Shell;
 use crate::time::Time;
 
+/// Tells every session that the shell may have news.
+#[derive(Debug, Clone)]
+pub struct Bell(watch::Sender<()>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
+
+impl Bell {
+    /// Rings; from any thread.
+    pub fn ring(&self) {
+        self.0.send_replace(());
+    }
+}
+
 /// A shell that many connections use. Clones are the same device.
 #[derive(Clone)]
 pub struct Device {
     shell: Arc<Mutex<dyn Shell>>,
     started: Instant,
-    bell: watch::Sender<()>,
+    bell: Bell,
 }
 
 impl Device {
-    /// A device whose time begins now.
-    pub fn new(shell: impl Shell + 'static) -> Self {
-        Self { shell: Arc::new(Mutex::new(shell)), started: Instant::now(), bell: watch::Sender::new(()) }
+    /// A device whose time begins now. Whatever else brings the shell news (a box that is not simulated) rings the bell.
+    pub fn new(shell: impl Shell + 'static, bell: Bell) -> Self {
+        Self { shell: Arc::new(Mutex::new(shell)), started: Instant::now(), bell }
     }
 
     /// The time since the device began.
@@ -42,10 +59,10 @@ impl Device {
 
     /// A session has done something that others may see.
     pub(super) fn ring(&self) {
-        self.bell.send_replace(());
+        self.bell.ring();
     }
 
     pub(super) fn listen(&self) -> watch::Receiver<()> {
-        self.bell.subscribe()
+        self.bell.0.subscribe()
     }
 }

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-pub use device::Device;
+pub use device::{Bell, Device};
 pub use slots::SlotLimits;
 pub use ssh_keys::{AuthorizedKeys, HostKey, KeyFileError};
 
