@@ -16,6 +16,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
     (3, "api", &["base", "acm"]),
     (4, "driver", &["base", "acm", "api"]),
+    (4, "console", &["base", "acm"]),
     (5, "lab", &["*"]),
     (5, "cli", &["*"]),
 ];

@@ -10,6 +10,7 @@ mod capture;
 mod completions;
 pub mod config;
 mod connection;
+pub mod console;
 mod drop_new;
 pub mod failure;
 mod lab;
