@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn examples() {
         assert_eq!(encode(Kind::Real, "10.0.0.11".parse().unwrap()), "acm-r-10.0.0.11");
-        assert_eq!(encode(Kind::Virtual, "2001:db8::1".parse().unwrap()), "acm-v-1040mrg0000000000000000001");
+        assert_eq!(encode(Kind::Virtual, "2001:db8::1".parse().unwrap()), "acm-v-10046rg0000000000000000001");
         let longest = encode(Kind::Virtual, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap());
         assert_eq!((longest.len(), decode(Kind::Virtual, &longest).is_some()), (LENGTH_MAX, true));
     }

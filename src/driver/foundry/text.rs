@@ -39,7 +39,7 @@ impl Text {
                 8 | 127 => {
                     self.after_cr = false;
                     if self.text.len() > self.open_at {
-                        self.text.pop();
+                        self.cut_to(self.text.len() - 1);
                     }
                 }
                 b' '..=b'~' | b'\t' => self.put(char::from(*byte)),
@@ -54,9 +54,14 @@ impl Text {
         if self.after_cr {
             // Back at the beginning: what follows is written over what is there.
             self.after_cr = false;
-            self.text.truncate(self.open_at);
+            self.cut_to(self.open_at);
         }
         self.text.push(shown);
+    }
+
+    fn cut_to(&mut self, length: usize) {
+        self.text.truncate(length);
+        self.searched = self.searched.min(length.saturating_sub(NOTICE.1.len()));
     }
 
     fn end_line(&mut self) {
@@ -65,7 +70,7 @@ impl Text {
             let rest = &self.text[self.open_at + more..];
             let behind = rest.find("Control-c").map_or(MORE.len(), |at| at + "Control-c".len());
             let kept = rest[behind..].trim_start().to_owned();
-            self.text.truncate(self.open_at);
+            self.cut_to(self.open_at);
             self.text.push_str(&kept);
         }
         self.text.push('\n');
@@ -87,7 +92,7 @@ impl Text {
             }
             self.deleted.push(name.to_owned());
             self.text.replace_range(begin..end, "");
-            self.searched = begin;
+            self.searched = begin.saturating_sub(NOTICE.1.len());
         }
         // The beginning of a notice may be here already.
         self.searched = self.searched.max(self.text.len().saturating_sub(NOTICE.1.len()));
