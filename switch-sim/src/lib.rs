@@ -10,6 +10,7 @@
 
 pub mod chassis;
 mod commands;
+pub mod connection;
 pub mod grammar;
 pub mod personality;
 pub mod quirk;
@@ -17,4 +18,6 @@ pub mod screens;
 pub mod shell;
 pub mod simbox;
 pub mod slb;
+pub mod telnet;
+pub mod terminal;
 pub mod time;

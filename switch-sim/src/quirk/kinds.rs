@@ -87,7 +87,7 @@ quirks! {
     CrAndLf "cr-and-lf" Takes::Nothing, "CR and LF are each an Enter, so CR LF enters an empty line too";
     PagerStuck "pager-stuck" Takes::Nothing, "skip-page-display has no effect: long answers always stop at --More--";
     PasswordStars "password-stars" Takes::Nothing, "passwords are echoed as asterisks";
-    LoginRefused "login-refused" Takes::Nothing, "a good password is refused";
+    LoginRefused "login-refused" Takes::Nothing, "a login is refused, whatever the password";
     LoginHung "login-hung" Takes::Nothing, "after the password nothing comes any more";
     HalfOpen "half-open" Takes::Number(4096, "bytes"), "after so many bytes of output a session falls silent, but stays connected";
     SpaceBeforeColon "space-before-colon" Takes::Nothing, "the old spelling of the login prompts: `Please Enter Password : `";

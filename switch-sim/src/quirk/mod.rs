@@ -5,7 +5,7 @@
 //!
 //!  slow-output=100ms              every piece of output comes 100 ms late
 //!  swallow-input=1%               one typed line of a hundred vanishes
-//!  login-refused@count=2          the first two good logins are refused
+//!  login-refused@count=2          the first two logins are refused
 //!  changed-behind@after=5s@every=10s
 //! ```
 //!
