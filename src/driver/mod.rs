@@ -1,6 +1,7 @@
 //! Who else fulfils the contract: switches that are not in this process.
 //!
 //! * [`native`]: a switch of this kind, through its API on a Unix socket or TCP;
+//! * [`haproxy`]: HAProxy, through its runtime API;
 //! * [`url`]: the address of a switch, whoever speaks to it; `credentials`: secrets from files;
 //! * [`target`]: where a native switch is; `link`: one connection to it; `resume`: its event stream, which survives
 //!   lost connections;
@@ -10,6 +11,7 @@
 //! the call that uses it, so a client works on any Tokio runtime and leaves nothing behind when dropped.
 
 mod credentials;
+pub mod haproxy;
 mod link;
 pub mod native;
 mod resume;
@@ -29,11 +31,13 @@ use url::DriverUrl;
 pub enum Driver {
     /// A switch of this kind.
     Native,
+    /// HAProxy, through its runtime API.
+    Haproxy,
 }
 
 impl Driver {
     /// Every driver's name and itself.
-    const NAMES: &[(&str, Driver)] = &[("native", Driver::Native)];
+    const NAMES: &[(&str, Driver)] = &[("native", Driver::Native), ("haproxy", Driver::Haproxy)];
 
     /// The driver for an address: the one it names, or else the one its scheme belongs to.
     ///
@@ -71,6 +75,7 @@ impl Connect for Registry {
             let url: DriverUrl = profile.url.parse()?;
             match Driver::of(&url)? {
                 Driver::Native => native_switch(&url, profile).await,
+                Driver::Haproxy => haproxy::connect(&url, profile).await,
             }
         })
     }
