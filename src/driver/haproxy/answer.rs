@@ -5,7 +5,7 @@
 //! Formats: HAProxy's management guide, sections 9.1 (CSV) and 9.3 (commands); `set severity-output number` puts
 //! `[LEVEL]: ` before each message, with syslog's levels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 /// A HAProxy version, as far as it matters.
@@ -25,8 +25,8 @@ pub(super) struct Info {
     pub(super) version: Version,
     /// The version in HAProxy's words.
     pub(super) version_text: String,
-    /// HAProxy's own clock, in seconds since 1970.
-    pub(super) now: u64,
+    /// Connections it has accepted since it started, this one included.
+    pub(super) connections: u64,
 }
 
 /// Reads `show info`; `None`: that is not what HAProxy says.
@@ -36,14 +36,27 @@ pub(super) fn info(answer: &str) -> Option<Info> {
     let version_text = field("Version")?;
     let mut numbers = version_text.split(|c: char| !c.is_ascii_digit());
     let version = Version { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? };
-    let seconds = |name| field(name)?.parse::<u64>().ok();
-    let now = seconds("Start_time_sec").unwrap_or(0).saturating_add(seconds("Uptime_sec")?);
-    Some(Info { version, version_text: version_text.chars().take(80).collect(), now })
+    let connections = field("CumConns")?.parse().ok()?;
+    Some(Info { version, version_text: version_text.chars().take(80).collect(), connections })
 }
 
-/// Names of backends, from `show backend`.
-pub(super) fn backends(answer: &str) -> Vec<&str> {
-    answer.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+/// The backends and their numbers, from `show stat -1 2 -1`.
+///
+/// # Errors
+/// When it is not complete.
+pub(super) fn backends(answer: &str) -> Result<BTreeMap<String, u32>, NotATable> {
+    let rows = csv(statistics(answer)?)?;
+    rows.iter().map(|row| Ok((row.text("pxname")?.to_owned(), row.number("iid")?))).collect()
+}
+
+/// The statistics in an answer, which every answer of ours ends with.
+fn statistics(answer: &str) -> Result<&str, NotATable> {
+    // A table ends with an empty line; one that does not was cut off.
+    if !answer.ends_with("\n\n") {
+        return Err("it breaks off".into());
+    }
+    let at = answer.find("# pxname,").ok_or("there are no statistics in it")?;
+    Ok(&answer[at..])
 }
 
 /// What HAProxy objects to in a changing command, in its own words; `None`: it did as it was told.
@@ -51,6 +64,11 @@ pub(super) fn complaint(answer: &str) -> Option<String> {
     let lines = answer.lines().map(str::trim_end).filter(|line| !line.is_empty());
     let message = lines.map(severity).find(|(level, text)| !is_fine(*level, text));
     message.map(|(_, text)| text.chars().take(300).collect())
+}
+
+/// The complaint in an answer that should be a table, where text without a severity is no complaint.
+pub(super) fn objection(answer: &str) -> Option<String> {
+    complaint(answer.lines().find(|line| severity(line).0.is_some())?)
 }
 
 /// A line's severity, if it has one, and its text.
@@ -112,17 +130,13 @@ pub(super) struct SeenBackend {
     pub(super) servers: Vec<Seen>,
 }
 
-/// Reads the answer to `show servers state B;show stat B 6 -1`.
+/// Reads the answer to `show servers state B;show stat NUMBER 6 -1`.
 ///
 /// # Errors
 /// When it is not complete, not about this backend, or the two tables disagree about which servers there are.
 pub(super) fn backend(name: &str, answer: &str) -> Result<SeenBackend, NotATable> {
-    // Every table ends with an empty line; one that does not was cut off.
-    if !answer.ends_with("\n\n") {
-        return Err("the answer breaks off".into());
-    }
-    let at = answer.find("# pxname,").ok_or("there are no statistics in it")?;
-    let (states, statistics) = answer.split_at(at);
+    let statistics = statistics(answer)?;
+    let states = &answer[..answer.len() - statistics.len()];
     let states = servers_state(states)?;
     let mut by_id: HashMap<u32, Row<'_>> =
         states.into_iter().map(|row| Ok((row.number("srv_id")?, row))).collect::<Result<_, NotATable>>()?;
@@ -326,10 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn backends_have_numbers() {
+        let found = backends("\n# pxname,svname,iid,type,\nweb,BACKEND,3,1,\nshop,BACKEND,9,1,\n\n").unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("shop".to_owned(), 9), ("web".to_owned(), 3)]);
+        assert!(backends("\n# pxname,svname,iid,type,\nweb,BACKEND,3,1,\n").is_err());
+        assert_eq!(objection("\n[3]: Permission denied\n\n").as_deref(), Some("Permission denied"));
+        assert_eq!(objection(&answer()), None);
+    }
+
+    #[test]
     fn information_is_read() {
-        let text = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 5\nStart_time_sec: 1700000000\n\n";
+        let text = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nCumConns: 7\n\n";
         let found = info(text).unwrap();
-        assert_eq!((found.version, found.now), (OLDEST, 1_700_000_005));
+        assert_eq!((found.version, found.connections), (OLDEST, 7));
         let dev = info(&text.replace("2.6.12-1+deb12u4", "3.4-dev5-1")).unwrap();
         assert!(dev.version > OLDEST);
         assert!(info(&text.replace("2.6.12", "2.4.22")).unwrap().version < OLDEST);
@@ -360,7 +383,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (info(&text), backends(&text).len(), complaint(&text), backend("web", &text), cells(&text));
+            let _ = (info(&text), backends(&text), objection(&text), complaint(&text), backend("web", &text), cells(&text));
         }
 
         #[test]
@@ -370,7 +393,7 @@ mod tests {
             bytes[at] = byte;
             bytes.remove(cut);
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (info(&text), complaint(&text), backend("web", &text));
+            let _ = (info(&text), backends(&text), complaint(&text), backend("web", &text));
         }
 
         #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::backend::{Backend, Server};
 use super::change::{self, Addition};
-use super::{HaproxySwitch, State, answer};
+use super::{HaproxySwitch, answer};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Done, ForceRemove, Outcome, Primitive, Remove, SetService};
 use crate::acm::validate::check;
@@ -22,24 +22,19 @@ const ATTEMPTS_MAX: u32 = 4;
 const DELETIONS_MAX: u32 = 100;
 const DELETION_PAUSE: Duration = Duration::from_millis(20);
 
-/// 2020-01-01 in seconds since 1970, so that server numbers made from the time fit HAProxy's 31 bits until 2088.
-const NUMBERS_BEGIN: u64 = 1_577_836_800;
+/// The first number given to a server, far above those that HAProxy gives to the servers of its configuration.
+const NUMBERS_BEGIN: u64 = 1 << 20;
+/// HAProxy's numbers are below this.
+const NUMBERS_END: u64 = 1 << 31;
 
 /// A list under way.
 pub(super) struct Batch<'a> {
     switch: &'a HaproxySwitch,
-    state: &'a mut State,
+    generation: &'a mut Generation,
     /// Backends as they are known to be.
     known: BTreeMap<ServiceKey, Backend>,
-    numbers: Numbers,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Numbers {
-    /// HAProxy's clock is still to be asked.
-    Old,
-    /// The last number is not before HAProxy's clock.
-    Fresh,
+    /// Counts upward from what HAProxy was asked for, once it was asked.
+    number: Option<u64>,
 }
 
 /// What one primitive did.
@@ -57,8 +52,8 @@ enum Attempt {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(switch: &'a HaproxySwitch, state: &'a mut State) -> Batch<'a> {
-        Batch { switch, state, known: BTreeMap::new(), numbers: Numbers::Old }
+    pub(super) fn new(switch: &'a HaproxySwitch, generation: &'a mut Generation) -> Batch<'a> {
+        Batch { switch, generation, known: BTreeMap::new(), number: None }
     }
 
     /// Performs the list, then deletes what it removed and what was empty already.
@@ -88,20 +83,15 @@ impl<'a> Batch<'a> {
                 delete_drained(self.switch, &mut backend).await;
             }
         }
-        let generation =
-            self.generation(outcomes.iter().flatten().any(|did| did.as_ref().is_some_and(|did| did.changed)));
+        if outcomes.iter().flatten().flatten().any(|did: &Did| did.changed) {
+            *self.generation = self.generation.next();
+        }
+        let generation = *self.generation;
         let done = |did: Option<Did>| match did {
             Some(did) => Done { generation, binding: Some(did.binding), changed: did.changed, cut: did.cut },
             None => Done { generation, binding: None, changed: false, cut: None },
         };
         Ok(outcomes.into_iter().map(|outcome| outcome.map(done)).collect())
-    }
-
-    fn generation(&mut self, changed: bool) -> Generation {
-        if changed {
-            self.state.generation = self.state.generation.next();
-        }
-        self.state.generation
     }
 
     /// One primitive; `None`: it is about no binding and there was nothing to do.
@@ -223,15 +213,17 @@ impl<'a> Batch<'a> {
         change::set_service(self.backend(set.service).await?, set)
     }
 
-    /// A number for a new server, above all that were given before.
+    /// A number for a new server that no server had since HAProxy started: HAProxy counts the connections it accepts,
+    /// each Add takes at least two of those, and one number.
     async fn next_number(&mut self) -> Result<u32, AcmError> {
-        if self.numbers == Numbers::Old {
-            let now = self.switch.info().await?.now.saturating_sub(NUMBERS_BEGIN);
-            self.state.last_id = self.state.last_id.max(u32::try_from(now).unwrap_or(0));
-            self.numbers = Numbers::Fresh;
-        }
-        self.state.last_id += 1;
-        Ok(self.state.last_id)
+        let number = match self.number {
+            Some(last) => last + 1,
+            None => self.switch.info().await?.connections,
+        };
+        self.number = Some(number);
+        let number = NUMBERS_BEGIN + number % (NUMBERS_END - NUMBERS_BEGIN);
+        // Below 2^31.
+        Ok(number as u32)
     }
 }
 

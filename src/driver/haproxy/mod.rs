@@ -29,6 +29,9 @@ mod name;
 mod profile;
 mod socket;
 
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
 use tokio::sync::Mutex;
 
 use super::url::DriverUrl;
@@ -38,6 +41,7 @@ use crate::acm::list::{Filter, Listing};
 use crate::acm::primitive::{Caller, Outcome, Primitive};
 use crate::acm::switch::{AcmSwitch, Answer};
 use crate::acm::words::ServiceKey;
+use crate::base::addr::Protocol;
 use crate::base::id::Generation;
 use crate::base::limits::BATCH_MAX;
 use backend::Backend;
@@ -53,17 +57,11 @@ const READS_MAX: u32 = 4;
 pub struct HaproxySwitch {
     socket: Socket,
     profile: Profile,
-    /// One call at a time.
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Counts this driver's own changes; HAProxy counts none.
-    generation: Generation,
-    /// The number last given to a server. Numbers come from HAProxy's clock, one after the other, so that none is given
-    /// twice, by this driver or a later one.
-    last_id: u32,
+    /// The numbers of its backends, since a frontend may have a backend's name and statistics are asked for by either.
+    /// They change when HAProxy is configured anew; then they are read again.
+    numbers: std::sync::Mutex<BTreeMap<String, u32>>,
+    /// Counts this driver's own changes; HAProxy counts none. Held by a call for as long as it lasts: one at a time.
+    generation: Mutex<Generation>,
 }
 
 /// Reaches a HAProxy and makes sure that it can do what is needed.
@@ -73,10 +71,10 @@ struct State {
 pub(super) async fn connect(url: &DriverUrl, profile: &SwitchProfile) -> Result<Box<dyn AcmSwitch>, AcmError> {
     let (place, recent) = (Profile::try_from(url)?, profile.recent.clone());
     let socket = Socket::new(place.place.clone(), recent);
-    let state = Mutex::new(State { generation: Generation(1), last_id: 0 });
-    let switch = HaproxySwitch { socket, profile: place, state };
+    let generation = Mutex::new(Generation(1));
+    let switch = HaproxySwitch { socket, profile: place, numbers: Default::default(), generation };
     switch.check_version().await?;
-    switch.check_backends().await?;
+    switch.read_numbers().await?;
     Ok(Box::new(switch))
 }
 
@@ -91,7 +89,7 @@ pub(crate) fn mapped_services(url: &DriverUrl) -> Result<Vec<ServiceKey>, AcmErr
 impl HaproxySwitch {
     async fn info(&self) -> Result<answer::Info, AcmError> {
         let said = self.socket.ask("show info").await?;
-        answer::info(&said).ok_or_else(|| self.nonsense("show info", &said))
+        answer::info(&said).ok_or_else(|| self.nonsense("show info", &said, "that is not HAProxy"))
     }
 
     async fn check_version(&self) -> Result<(), AcmError> {
@@ -104,19 +102,31 @@ impl HaproxySwitch {
         Err(AcmError::invalid("switch", why))
     }
 
-    async fn check_backends(&self) -> Result<(), AcmError> {
-        let said = self.socket.ask("show backend").await?;
-        let there = answer::backends(&said);
-        match self.profile.vips.iter().find(|vip| !there.contains(&vip.backend.as_str())) {
-            None => Ok(()),
-            Some(vip) => {
-                let why = format!("{} has no backend `{}`; it has: {}", self.socket, vip.backend, there.join(", "));
-                Err(AcmError::invalid("vip", why.chars().take(500).collect::<String>()))
-            }
+    /// Learns the numbers of the backends.
+    ///
+    /// # Errors
+    /// `Invalid` (vip) for a backend that is not there.
+    async fn read_numbers(&self) -> Result<(), AcmError> {
+        let question = "show stat -1 2 -1";
+        let said = self.socket.ask(question).await?;
+        let there = answer::backends(&said).map_err(|why| self.nonsense(question, &said, &why))?;
+        if let Some(vip) = self.profile.vips.iter().find(|vip| !there.contains_key(&vip.backend)) {
+            let names: Vec<_> = there.keys().map(String::as_str).collect();
+            let why = format!("{} has no backend `{}`; it has: {}", self.socket, vip.backend, names.join(", "));
+            return Err(AcmError::invalid("vip", why.chars().take(500).collect::<String>()));
         }
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = there;
+        Ok(())
+    }
+
+    fn number(&self, backend: &str) -> u32 {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).get(backend).copied().unwrap_or(0)
     }
 
     fn mapped(&self, service: ServiceKey) -> Result<&Mapped, AcmError> {
+        if service.protocol == Protocol::Udp {
+            return Err(AcmError::unsupported(Feature::Udp, "HAProxy balances TCP"));
+        }
         self.profile.vips.iter().find(|vip| vip.service == service).ok_or_else(|| {
             let mapped: Vec<_> = self.profile.vips.iter().map(|vip| vip.service.to_string()).collect();
             let why = format!(
@@ -129,24 +139,18 @@ impl HaproxySwitch {
 
     /// A backend as it is now.
     async fn backend(&self, mapped: &Mapped) -> Result<Backend, AcmError> {
-        let question = format!("show servers state {0};show stat {0} 6 -1", mapped.backend);
-        for read in 1.. {
+        let mut wrong = AcmError::Timeout { waited_for: mapped.backend.clone() };
+        for _ in 0..READS_MAX {
+            let question =
+                format!("show servers state {};show stat {} 6 -1", mapped.backend, self.number(&mapped.backend));
             let said = self.socket.ask(&question).await?;
             match answer::backend(&mapped.backend, &said) {
                 Ok(seen) => return Ok(Backend::new(mapped, self.profile.removal, seen)),
-                Err(_)
-                    if answer::complaint(said.lines().find(|line| line.starts_with('[')).unwrap_or("")).is_some() =>
-                {
-                    return Err(self.nonsense(&question, &said));
-                }
-                Err(why) if read == READS_MAX => {
-                    let why = format!("{}: the table of `{}`: {why}", self.socket, mapped.backend);
-                    return Err(AcmError::Unreachable { why });
-                }
-                Err(_) => {}
+                Err(why) => wrong = self.nonsense(&question, &said, &why),
             }
+            self.read_numbers().await?;
         }
-        unreachable!("the last read returns")
+        Err(wrong)
     }
 
     /// A changing line.
@@ -171,11 +175,11 @@ impl HaproxySwitch {
         }
     }
 
-    /// An answer that is not what was asked for.
-    fn nonsense(&self, question: &str, said: &str) -> AcmError {
-        match answer::complaint(said) {
+    /// An answer that is not what was asked for: HAProxy's complaint, if it is one.
+    fn nonsense(&self, question: &str, said: &str, why: &str) -> AcmError {
+        match answer::objection(said) {
             Some(words) => self.refusal(question, &words),
-            None => AcmError::Unreachable { why: format!("{}: `{question}` was answered with nonsense", self.socket) },
+            None => AcmError::Unreachable { why: format!("{}: the answer to `{question}`: {why}", self.socket) },
         }
     }
 
@@ -184,22 +188,22 @@ impl HaproxySwitch {
             let why = format!("{} primitives; at most {BATCH_MAX} in one list", list.len());
             return Err(AcmError::invalid("list", why));
         }
-        let mut state = self.state.lock().await;
-        Batch::new(self, &mut state).perform(list).await
+        let mut generation = self.generation.lock().await;
+        Batch::new(self, &mut generation).perform(list).await
     }
 
     async fn list_all(&self, filter: &Filter) -> Result<Listing, AcmError> {
-        let mut state = self.state.lock().await;
+        let mut generation = self.generation.lock().await;
         let mut listing = Listing::default();
         for mapped in self.profile.vips.iter().filter(|vip| filter.service.is_none_or(|key| key == vip.service)) {
             let mut backend = self.backend(mapped).await?;
             if batch::delete_drained(self, &mut backend).await > 0 {
-                state.generation = state.generation.next();
+                *generation = generation.next();
             }
             listing.services.push(backend.service_row());
             listing.bindings.extend(backend.rows().into_iter().filter(|row| filter.wants(row)));
         }
-        listing.generation = state.generation;
+        listing.generation = *generation;
         Ok(listing)
     }
 }
