@@ -47,7 +47,7 @@ fn address_of_a_switch(text: &str) -> Result<DriverUrl, AcmError> {
     let url: DriverUrl = text.parse()?;
     match Driver::of(&url)? {
         Driver::Native => Target::try_from(&url).map(drop)?,
-        Driver::Foundry => {}
+        Driver::Foundry | Driver::Haproxy => {}
     }
     Ok(url)
 }

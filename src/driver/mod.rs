@@ -2,6 +2,7 @@
 //!
 //! * [`native`]: a switch of this kind, through its API on a Unix socket or TCP;
 //! * [`foundry`]: a Foundry ServerIron, through its command line over telnet or SSH;
+//! * [`haproxy`]: HAProxy, through its runtime API;
 //! * [`url`]: the address of a switch, whoever speaks to it; `credentials`: secrets from files;
 //! * [`target`]: where a native switch is; `link`: one connection to it; `resume`: its event stream, which survives
 //!   lost connections;
@@ -12,6 +13,7 @@
 
 mod credentials;
 pub mod foundry;
+pub mod haproxy;
 mod link;
 pub mod native;
 mod resume;
@@ -33,11 +35,14 @@ pub enum Driver {
     Native,
     /// A Foundry ServerIron, through its command line.
     Foundry,
+    /// HAProxy, through its runtime API.
+    Haproxy,
 }
 
 impl Driver {
     /// Every driver's name and itself.
-    const NAMES: &[(&str, Driver)] = &[("native", Driver::Native), ("foundry", Driver::Foundry)];
+    const NAMES: &[(&str, Driver)] =
+        &[("native", Driver::Native), ("foundry", Driver::Foundry), ("haproxy", Driver::Haproxy)];
 
     /// The driver for an address: the one it names, or else the one its scheme belongs to.
     ///
@@ -77,6 +82,7 @@ impl Connect for Registry {
             match Driver::of(&url)? {
                 Driver::Native => native_switch(&url, profile).await,
                 Driver::Foundry => foundry::connect(&url, profile).await,
+                Driver::Haproxy => haproxy::connect(&url, profile).await,
             }
         })
     }
