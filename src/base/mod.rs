@@ -7,6 +7,7 @@ pub mod addr;
 pub mod fraction;
 pub mod id;
 pub mod limits;
+pub mod secret;
 pub mod seq;
 pub mod span;
 pub mod time;

@@ -8,7 +8,6 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{self, Style, printable, table};
 use crate::acm::list::{BindingRow, DropRow, Filter, Listing, ServiceRow, State};
-use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
 
@@ -37,10 +36,10 @@ pub(super) struct ListArgs {
 
 impl ListArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let filter =
             Filter { service: self.service, real: self.real, group: self.group, owner: self.owner, state: self.state };
-        let listing = client.list(&filter).await?;
+        let listing = switch.list(&filter).await?;
         match self.to.style() {
             Style::Json => output::json(&listing),
             Style::Human => output::line(describe(&listing).trim_end()),

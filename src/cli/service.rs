@@ -8,7 +8,6 @@ use super::failure::Failure;
 use super::output::{self, Style};
 use crate::acm::list::Filter;
 use crate::acm::primitive::{Primitive, RemoveService, SetService};
-use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{HealthDepth, HealthProfile, HttpCheck, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
 use crate::base::span::Span;
@@ -117,11 +116,11 @@ impl ServiceCommand {
 
 impl SetArgs {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let service = self.service;
         let health = if self.health.names_something() {
             // A profile is set as a whole, so what is not named comes from the one in force.
-            let listing = client.list(&Filter::service(service)).await?;
+            let listing = switch.list(&Filter::service(service)).await?;
             let now = listing.services.into_iter().next().map(|row| row.health).unwrap_or_default();
             Some(self.health.over(now))
         } else {
@@ -134,7 +133,7 @@ impl SetArgs {
             when_none: self.when_none,
             ..SetService::new(service)
         };
-        let done = self.to.perform(&client, Primitive::SetService(set)).await?;
+        let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;
         match self.to.style() {
             Style::Json => output::json(&done),
             Style::Human => {
@@ -197,9 +196,9 @@ impl HealthArgs {
 
 impl RemoveArgs {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let service = self.service;
-        let done = self.to.perform(&client, Primitive::RemoveService(RemoveService { service })).await?;
+        let done = self.to.perform(&*switch, Primitive::RemoveService(RemoveService { service })).await?;
         match self.to.style() {
             Style::Json => output::json(&done),
             Style::Human => {

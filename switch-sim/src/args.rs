@@ -76,6 +76,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MINUTES", default_value_t = 0)]
     pub(crate) idle_timeout: u64,
 
+    /// How long changes take
+    #[arg(long, value_enum, default_value_t = PaceKind::None)]
+    pub(crate) pace: PaceKind,
+
+    /// Where the health of real servers comes from
+    #[arg(long, value_enum, default_value_t = HealthKind::Simulated)]
+    pub(crate) health: HealthKind,
+
     /// Something that real boxes do wrong; may be given several times
     #[arg(long, value_name = "NAME[=VALUE][@SCHEDULE]", action = ArgAction::Append)]
     pub(crate) quirk: Vec<Order>,
@@ -146,6 +154,24 @@ pub(crate) enum LoginKind {
     Password,
     /// A name and a password
     User,
+}
+
+/// How long changes take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PaceKind {
+    /// No time
+    None,
+    /// 26 ms for each binding added and 20 ms for each removed, as measured on a ServerIron XL
+    Device,
+}
+
+/// Where the health of real servers comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HealthKind {
+    /// Every server is well, unless a scenario says otherwise
+    Simulated,
+    /// TCP connections to the addresses that are configured
+    Tcp,
 }
 
 fn personality() -> impl TypedValueParser<Value = Personality> {

@@ -14,10 +14,14 @@ use switch_sim::quirk::{self, Quirks};
 use switch_sim::screens::Templates;
 use switch_sim::server::{AuthorizedKeys, Bell, Device, HostKey, Listen, Server, SlotLimits, SshListen};
 use switch_sim::shell::LoginAsks;
-use switch_sim::simbox::SimulatedBox;
+use switch_sim::simbox::task::TcpChecks;
+use switch_sim::simbox::{Pace, SimSettings, SimulatedBox};
 use switch_sim::terminal;
 
-use crate::args::{AccessArgs, Args, LoginKind, Place};
+use crate::args::{AccessArgs, Args, HealthKind, LoginKind, PaceKind, Place};
+
+/// A real server that has not answered by then is down.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the device does not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start_error)?;
     runtime.block_on(async {
         let bell = Bell::default();
-        let mut chassis = Chassis::new(chassis_settings, Box::new(SimulatedBox::new()));
+        let balancer = SimulatedBox::new(balancer(args, &quirks, tokio::runtime::Handle::current()));
+        let mut chassis = Chassis::new(chassis_settings, Box::new(balancer));
         let ring = bell.clone();
         chassis.set_waker(Arc::new(move || ring.ring()));
         for line in chassis.bad_lines() {
@@ -60,6 +65,21 @@ pub(crate) fn run(args: &Args) -> Result<(), StartError> {
         }
         Ok(())
     })
+}
+
+fn balancer(args: &Args, quirks: &Quirks, runtime: tokio::runtime::Handle) -> SimSettings {
+    let mut settings = SimSettings::new(args.personality);
+    settings.pace = match args.pace {
+        PaceKind::None => Pace::None,
+        PaceKind::Device => Pace::Device,
+    };
+    settings.checks = match args.health {
+        HealthKind::Simulated => None,
+        HealthKind::Tcp => Some(Box::new(TcpChecks::new(runtime, CHECK_PATIENCE))),
+    };
+    settings.quirks = quirks.clone();
+    settings.seed = args.seed;
+    settings
 }
 
 /// SIGINT and SIGTERM, caught from now on.

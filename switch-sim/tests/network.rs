@@ -1,6 +1,6 @@
 //! The listeners over real sockets: telnet and SSH, floods, and an administrator who still gets in.
 
-mod small_shell;
+mod support;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use russh::client;
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{ChannelMsg, Disconnect};
-use small_shell::{PASSWORD, SmallShell};
+use support::{PASSWORD, SmallShell};
 use switch_sim::quirk::Quirks;
 use switch_sim::server::{AuthorizedKeys, Bell, Device, HostKey, Listen, Server, SshListen};
 use switch_sim::shell::LoginAsks;

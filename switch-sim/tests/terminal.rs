@@ -1,10 +1,10 @@
 //! The terminal machine, in memory and in virtual time: dialogue, editing, paging, notices, limits.
 
-mod small_shell;
+mod support;
 
 use std::time::Duration;
 
-use small_shell::{Client, PASSWORD, SmallShell};
+use support::{Client, PASSWORD, SmallShell};
 use switch_sim::quirk::Quirks;
 use switch_sim::shell::LoginAsks;
 use switch_sim::terminal::{LINE_MAX, MORE, Settings, TYPED_MAX};

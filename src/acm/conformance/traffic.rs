@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::control::{add, call, drop_new, force, key, remove, row};
-use super::{Attempt, Case, Connection, Fate, Plan, Run, Stop, Testbed, Verdict, expect};
+use super::{Attempt, Case, Connection, Fate, Plan, Room, Run, Stop, Testbed, Verdict, expect};
 use crate::acm::error::AcmError;
 use crate::acm::list::State;
 use crate::acm::primitive::{Add, DropNew, Primitive, Remove};
@@ -18,6 +18,7 @@ macro_rules! cases {
         /// The cases.
         pub const CASES: &[Case] = &[$(Case {
             name: $name,
+            room: Room::Traffic,
             run: Run::Traffic(|$switch, $testbed, $plan| Box::pin(async move { $body })),
         },)*];
     };

@@ -1,0 +1,4 @@
+//! The command side of the emulator: grammar, screens, life cycles, faults.
+
+mod desk;
+mod life;
