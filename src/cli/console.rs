@@ -147,7 +147,7 @@ fn secret(path: &Path) -> Result<Secret, Failure> {
 ///
 /// # Errors
 /// A file or an address is not usable.
-pub(super) async fn open(config: &CliConfig, switch: Arc<dyn AcmSwitch>) -> Result<Option<Server>, Failure> {
+pub async fn open(config: &CliConfig, switch: Arc<dyn AcmSwitch>) -> Result<Option<Server>, Failure> {
     if config.telnet.is_none() && config.ssh.is_none() {
         return Ok(None);
     }
