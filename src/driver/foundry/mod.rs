@@ -92,13 +92,8 @@ pub(super) async fn connect(url: &DriverUrl, profile: &SwitchProfile) -> Result<
             return Err(AcmError::invalid("switch", why));
         }
     };
-    let recorder = match &profile.record {
-        None => None,
-        Some(path) => Some(
-            task::record_to(path, &login)
-                .map_err(|why| AcmError::invalid("record", format!("{}: {why}", path.display())))?,
-        ),
-    };
+    let recorder = task::recorder(profile.record.as_deref(), profile.recent.clone(), &login)
+        .map_err(|why| AcmError::invalid("record", why.to_string()))?;
     let settings = Settings { address: place_of(url), login, owner: owner(url)? };
     let switch = FoundrySwitch::new(settings, dial).recorded(recorder);
     switch.log_in().await?;
