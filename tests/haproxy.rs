@@ -54,16 +54,15 @@ fn plan() -> Plan {
     }
 }
 
+/// `shop` is the name of a frontend and of a backend.
 const WEB_AND_SHOP: &str = "
-frontend web
+frontend public
   bind 198.18.1.100:80
   default_backend web
-frontend shop
-  bind 198.18.1.101:80
-  default_backend shop
 backend web
   balance roundrobin
-backend shop
+listen shop
+  bind 198.18.1.101:80
   balance leastconn
 ";
 

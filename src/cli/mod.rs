@@ -9,6 +9,7 @@ mod add;
 mod capture;
 mod completions;
 pub mod config;
+mod conformance;
 mod connection;
 pub mod console;
 mod drop_new;
@@ -56,6 +57,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
+    Conformance(conformance::ConformanceArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
     Completions(completions::CompletionsArgs),
@@ -78,6 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
+        Command::Conformance(args) => verb(output::Style::Human, args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
         Command::Completions(args) => failure::exit(output::Style::Human, args.run(&mut Cli::command())),
     }

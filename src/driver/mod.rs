@@ -20,6 +20,8 @@ mod resume;
 pub mod target;
 pub mod url;
 
+use std::str::FromStr;
+
 use crate::acm::connect::{Connect, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::acm::list::Filter;
@@ -50,15 +52,7 @@ impl Driver {
     /// `Invalid`, naming the drivers there are.
     pub fn of(url: &DriverUrl) -> Result<Driver, AcmError> {
         if let Some(name) = url.driver() {
-            return Driver::NAMES.iter().find(|(known, _)| *known == name).map(|(_, driver)| *driver).ok_or_else(
-                || {
-                    let known: Vec<_> = Driver::NAMES.iter().map(|(name, _)| *name).collect();
-                    AcmError::invalid(
-                        "switch",
-                        format!("there is no driver `{name}`; choose one of {}", known.join(", ")),
-                    )
-                },
-            );
+            return name.parse();
         }
         match url.scheme() {
             "unix" | "http" => Ok(Driver::Native),
@@ -68,6 +62,25 @@ impl Driver {
                 Err(AcmError::invalid("switch", why))
             }
         }
+    }
+}
+
+impl Driver {
+    /// The name it is chosen by.
+    pub fn name(self) -> &'static str {
+        Driver::NAMES.iter().find(|(_, driver)| *driver == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Driver {
+    type Err = AcmError;
+
+    fn from_str(name: &str) -> Result<Driver, AcmError> {
+        let found = Driver::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, driver)| *driver).ok_or_else(|| {
+            let known: Vec<_> = Driver::NAMES.iter().map(|(name, _)| *name).collect();
+            AcmError::invalid("driver", format!("there is no driver `{name}`; choose one of {}", known.join(", ")))
+        })
     }
 }
 

@@ -9,7 +9,8 @@
 //! * [`switch`]: the contract: one call at a time, retries, roll-back, List;
 //! * `plan`: from a primitive to commands, with the table of what stands for what; `rows`: from what the box has to rows;
 //! * `command`: what is typed; `config`, `screen`: what is read; `name`, `port_name`, `personality`: the box's words;
-//! * [`session`]: the login dialogue and one command at a time, without I/O; `prompt`, `text`, [`telnet`]: its bytes;
+//! * [`session`]: the login dialogue and one command at a time, without I/O; `prompt`, `text`, `notice`, [`telnet`]: its
+//!   bytes;
 //! * `console`: commands in their modes; `task`: the clock and the connection; `ssh`: the other way in;
 //! * [`transcript`]: sessions written down and read again; `backoff`: when to connect again.
 //!
@@ -25,6 +26,7 @@ mod command;
 mod config;
 mod console;
 mod name;
+mod notice;
 pub mod personality;
 mod plan;
 mod port_name;
@@ -90,13 +92,8 @@ pub(super) async fn connect(url: &DriverUrl, profile: &SwitchProfile) -> Result<
             return Err(AcmError::invalid("switch", why));
         }
     };
-    let recorder = match &profile.record {
-        None => None,
-        Some(path) => Some(
-            task::record_to(path, &login)
-                .map_err(|why| AcmError::invalid("record", format!("{}: {why}", path.display())))?,
-        ),
-    };
+    let recorder = task::recorder(profile.record.as_deref(), profile.recent.clone(), &login)
+        .map_err(|why| AcmError::invalid("record", why.to_string()))?;
     let settings = Settings { address: place_of(url), login, owner: owner(url)? };
     let switch = FoundrySwitch::new(settings, dial).recorded(recorder);
     switch.log_in().await?;

@@ -15,8 +15,7 @@ impl Personality {
     /// Reads the answer of `show version`.
     pub(super) fn of(version: &str) -> Personality {
         let lower = version.to_ascii_lowercase();
-        let words = || lower.split(|c: char| !c.is_ascii_alphanumeric());
-        if words().any(|word| word == "acm") {
+        if lower.contains("acm switch") {
             Personality::Acm
         } else if lower.contains("adx") {
             Personality::Adx

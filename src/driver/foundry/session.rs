@@ -17,6 +17,7 @@
 
 use std::time::Duration;
 
+use super::notice::Notices;
 use super::prompt::{Prompt, Sureness};
 use super::text::Text;
 use crate::base::secret::Secret;
@@ -137,8 +138,9 @@ pub struct Session {
     phase: Phase,
     prompt: Option<Prompt>,
     text: Text,
-    /// The pager was answered and its line is still there.
-    pager_answered: bool,
+    notices: Notices,
+    /// The pager's line that was answered and is still there.
+    pager_answered: Option<usize>,
     last_byte: Time,
     output: Vec<Output>,
     events: Vec<Event>,
@@ -153,7 +155,8 @@ impl Session {
             phase: Phase::Login { sent_password: false },
             prompt: None,
             text: Text::default(),
-            pager_answered: false,
+            notices: Notices::default(),
+            pager_answered: None,
             last_byte: now,
             output: Vec::new(),
             events: Vec::new(),
@@ -172,7 +175,7 @@ impl Session {
 
     /// Servers whose deletion the box announced since the last call.
     pub fn take_deleted(&mut self) -> Vec<String> {
-        self.text.take_deleted()
+        self.notices.take()
     }
 
     /// Whether a command may be submitted.
@@ -218,7 +221,7 @@ impl Session {
 
     fn begin(&mut self, line: &str, is_setup: bool, now: Time) {
         self.text.clear();
-        self.pager_answered = false;
+        self.pager_answered = None;
         let line = line.to_owned();
         self.type_line(&line);
         let (answer_at, nudged) = (None, None);
@@ -244,16 +247,17 @@ impl Session {
     /// Bytes have come.
     pub fn receive(&mut self, bytes: &[u8], now: Time) {
         self.last_byte = now;
-        self.text.push(bytes);
-        if self.text.shows_pager() {
-            if !self.pager_answered {
-                self.pager_answered = true;
-                self.output.push(Output { bytes: b" ".to_vec(), secret: false });
-            }
-            return;
+        let mut passed = Vec::with_capacity(bytes.len());
+        self.notices.pass(bytes, &mut passed);
+        self.text.push(&passed);
+        let pager = self.text.pager_at();
+        if pager.is_none() {
+            self.pager_answered = None;
+            self.step(now);
+        } else if pager != self.pager_answered {
+            self.pager_answered = pager;
+            self.output.push(Output { bytes: b" ".to_vec(), secret: false });
         }
-        self.pager_answered = false;
-        self.step(now);
     }
 
     /// Time has passed.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::session::{Event, Failure, Login, SILENCE_MAX, Session};
 use super::telnet::Telnet;
 use super::transcript::Recorder;
+use crate::acm::recent::Recent;
 use crate::base::time::Time;
 use crate::driver::target::Wire;
 
@@ -50,10 +51,23 @@ pub(super) fn chance() -> f64 {
 /// A recorder that sessions of one driver share, one after the other.
 pub(super) type SharedRecorder = Arc<Mutex<Recorder>>;
 
-/// Opens a transcript's file, readable by its owner only.
-pub(super) fn record_to(path: &Path, login: &Login) -> io::Result<SharedRecorder> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(Arc::new(Mutex::new(Recorder::new(Box::new(io::BufWriter::new(file)), login)?)))
+/// A recorder as a profile asks for one: a file, readable by its owner only, and the last lines for reports.
+pub(super) fn recorder(
+    file: Option<&Path>,
+    recent: Option<Recent>,
+    login: &Login,
+) -> io::Result<Option<SharedRecorder>> {
+    let out: Option<Box<dyn io::Write + Send>> = match file {
+        None => None,
+        Some(path) => {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            Some(Box::new(io::BufWriter::new(file)))
+        }
+    };
+    if out.is_none() && recent.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Mutex::new(Recorder::new(out, recent, login)?))))
 }
 
 /// A connection with its session.

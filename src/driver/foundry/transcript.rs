@@ -16,6 +16,7 @@
 use std::io::{self, Write};
 
 use super::session::{Login, Output};
+use crate::acm::recent::Recent;
 use crate::base::time::Time;
 
 /// The first line of a transcript.
@@ -27,9 +28,10 @@ const PIECE_MAX: usize = 16 * 1024;
 /// What is kept back then, since a secret may have begun in it; no secret is longer.
 const KEPT_BACK: usize = 512;
 
-/// Writes a transcript.
+/// Writes a transcript, and leaves the last lines for reports.
 pub struct Recorder {
-    out: Box<dyn Write + Send>,
+    out: Option<Box<dyn Write + Send>>,
+    recent: Option<Recent>,
     secrets: Vec<Vec<u8>>,
     /// Bytes from the box whose line has not ended, and when they began to come.
     pending: Vec<u8>,
@@ -43,15 +45,17 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// A recording of sessions under this login.
+    /// A recording of sessions under this login: to a writer, or to those who ask for the last lines, or to both.
     ///
     /// # Errors
     /// The writer's.
-    pub fn new(mut out: Box<dyn Write + Send>, login: &Login) -> io::Result<Recorder> {
-        writeln!(out, "{HEAD}")?;
+    pub fn new(mut out: Option<Box<dyn Write + Send>>, recent: Option<Recent>, login: &Login) -> io::Result<Recorder> {
+        if let Some(out) = &mut out {
+            writeln!(out, "{HEAD}")?;
+        }
         let secrets = [&login.password, &login.enable_password].into_iter().flatten();
         let secrets = secrets.map(|secret| secret.expose().as_bytes().to_vec()).collect();
-        Ok(Recorder { out, secrets, pending: Vec::new(), since: Time::ZERO })
+        Ok(Recorder { out, recent, secrets, pending: Vec::new(), since: Time::ZERO })
     }
 
     /// A remark.
@@ -101,7 +105,7 @@ impl Recorder {
     /// The writer's.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_pending(self.pending.len())?;
-        self.out.flush()
+        self.out.as_mut().map_or(Ok(()), |out| out.flush())
     }
 
     fn write_pending(&mut self, count: usize) -> io::Result<()> {
@@ -115,7 +119,11 @@ impl Recorder {
 
     fn line(&mut self, at: Time, direction: char, text: &str) -> io::Result<()> {
         let micros = at.micros();
-        writeln!(self.out, "{}.{:06} {direction} {text}", micros / 1_000_000, micros % 1_000_000)
+        let line = format!("{}.{:06} {direction} {text}", micros / 1_000_000, micros % 1_000_000);
+        if let Some(recent) = &self.recent {
+            recent.push(&line);
+        }
+        self.out.as_mut().map_or(Ok(()), |out| writeln!(out, "{line}"))
     }
 
     /// A piece without secrets.
@@ -253,7 +261,7 @@ mod tests {
         let page = Page::default();
         let login =
             Login { password: Some("canary".into()), enable_password: Some("c\u{e9}#1".into()), ..Login::default() };
-        act(&mut Recorder::new(Box::new(page.clone()), &login).unwrap());
+        act(&mut Recorder::new(Some(Box::new(page.clone())), None, &login).unwrap());
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

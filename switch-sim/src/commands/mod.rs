@@ -3,22 +3,28 @@
 //! A row's function never waits and never prints: it says what is to be done ([`Step`]), and the chassis does it. A function
 //! that only fills in a line of the configuration does not exist: such rows are [`set`] and share one function.
 
+mod blocks;
 mod config;
+mod content;
 mod exec;
+mod health;
 mod real;
 mod show;
+mod system;
 mod virtual_server;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::chassis::access::Level;
 use crate::chassis::device::Device;
 use crate::chassis::mode::Mode;
-use crate::grammar::word::BadName;
+use crate::grammar::word::{BadName, Value};
 use crate::grammar::{Form, Found, Grammar, Row, Table, Undo};
 use crate::personality::Personality;
 use crate::shell::{Echo, SessionId};
 use crate::slb::balancer::Ability;
+use crate::slb::block::BlockKind;
 use crate::slb::change::{Change, Place, Refusal};
 use crate::slb::words::{NAME_MAX, Name, NotAName, Port};
 use crate::time::Time;
@@ -43,6 +49,8 @@ enum Run {
     Do(Function),
     /// Keeps the line in the configuration, at the place of the mode.
     Keep,
+    /// Begins or enters a block, named by the first value.
+    Block(BlockKind),
 }
 
 /// A command on its way.
@@ -61,14 +69,14 @@ pub(crate) enum Step {
     Enter(Mode),
     /// Change the configuration, if it and the box agree, then go to the mode.
     Change(Change, Option<Mode>),
+    /// The same, with a notice.
+    ChangeAndSay(Change, Vec<String>),
     /// Bring the box's reports up to date, then print what this says.
     Show(fn(&Call<'_>) -> Vec<String>),
     /// Ask.
     Ask { question: String, echo: Echo, asked: Question },
     /// End the session.
     Close,
-    /// Forget everything since the last `write memory`.
-    Reload,
 }
 
 /// A question that waits for an answer.
@@ -102,6 +110,10 @@ impl From<Refusal> for Trouble {
 const XL: u8 = 1;
 const ADX: u8 = 2;
 const ACM: u8 = 4;
+/// Those with the newer content switching.
+const NEWER: u8 = ADX | ACM;
+/// Those with the older one.
+const CLASSIC: u8 = XL | ADX;
 
 fn bit(personality: Personality) -> u8 {
     match personality {
@@ -129,6 +141,11 @@ const fn both(pattern: &'static str, help: &'static str, function: Function) -> 
 /// A line that the configuration keeps, and `no` takes away.
 const fn set(pattern: &'static str, help: &'static str) -> Row<Action> {
     row(pattern, help, Run::Keep, Undo::WithNo)
+}
+
+/// The first line of a block; `no` takes the whole block away.
+const fn block(pattern: &'static str, help: &'static str, kind: BlockKind) -> Row<Action> {
+    row(pattern, help, Run::Block(kind), Undo::WithNo)
 }
 
 impl Row<Action> {
@@ -160,17 +177,41 @@ struct Tables {
     config: Table<Action>,
     real: Table<Action>,
     virtual_server: Table<Action>,
+    barrel: Table<Action>,
+    blocks: BTreeMap<BlockKind, Table<Action>>,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    user: Table::new(exec::USER),
-    privileged: Table::new(exec::PRIVILEGED.iter().chain(exec::SAVING)),
-    everywhere: Table::new(show::ROWS.iter().chain(exec::EVERYWHERE)),
-    in_config: Table::new(exec::IN_CONFIG.iter().chain(exec::SAVING)),
-    config: Table::new(config::ROWS),
+    user: Table::new(joined(&[exec::USER, exec::LOOKING])),
+    privileged: Table::new(joined(&[exec::PRIVILEGED, exec::LOOKING, exec::SAVING, show::PRIVILEGED])),
+    everywhere: Table::new(joined(&[show::ROWS, exec::EVERYWHERE])),
+    in_config: Table::new(joined(&[exec::IN_CONFIG, exec::SAVING, show::PRIVILEGED])),
+    config: Table::new(joined(&[config::ROWS, health::CONFIG, content::CONFIG, blocks::CONFIG, system::ROWS])),
     real: Table::new(real::ROWS),
     virtual_server: Table::new(virtual_server::ROWS),
+    barrel: Table::new(show::BARREL),
+    blocks: BlockKind::ALL.into_iter().map(|kind| (kind, Table::new(rows_of(kind)))).collect(),
 });
+
+fn joined(parts: &[&'static [Row<Action>]]) -> impl Iterator<Item = &'static Row<Action>> {
+    parts.iter().copied().flatten()
+}
+
+fn rows_of(kind: BlockKind) -> &'static [Row<Action>] {
+    match kind {
+        BlockKind::PortProfile => health::PORT_PROFILE,
+        BlockKind::HealthCheck => health::HEALTH_CHECK,
+        BlockKind::MatchList => health::MATCH_LIST,
+        BlockKind::PortPolicy => health::PORT_POLICY,
+        BlockKind::UrlMap => content::URL_MAP,
+        BlockKind::CswPolicy => content::CSW_POLICY,
+        BlockKind::HttpTrlPolicy => blocks::HTTP_TRL,
+        BlockKind::ClientConnectionLimit => blocks::CONNECTION_LIMIT,
+        BlockKind::CacheGroup => blocks::CACHE_GROUP,
+        BlockKind::Interface => blocks::INTERFACE,
+        BlockKind::RoleTemplate => blocks::ROLE_TEMPLATE,
+    }
+}
 
 /// Runs `use_it` with the grammar of this session's mode.
 pub(crate) fn with_grammar<T>(
@@ -183,7 +224,7 @@ pub(crate) fn with_grammar<T>(
     let personality = bit(device.settings.personality);
     let may = |row: &'static Row<Action>| {
         row.action.on & personality != 0
-            && (row.action.level >= level || device.access_exceptions(row.pattern, level))
+            && (row.action.level >= level || device.is_opened_for(row.pattern, level))
             && row.action.needs.is_none_or(|ability| device.balancer.able(ability))
     };
     let own: Vec<(u8, &Table<Action>)> = match mode {
@@ -192,7 +233,8 @@ pub(crate) fn with_grammar<T>(
         Mode::Config => vec![(0, &tables.config), (0, &tables.in_config), (0, &tables.everywhere)],
         Mode::Real(_) => in_block(&tables.real, tables),
         Mode::Virtual(_) => in_block(&tables.virtual_server, tables),
-        Mode::Block { .. } => in_block(&tables.real, tables),
+        Mode::Block { kind, .. } => in_block(&tables.blocks[kind], tables),
+        Mode::Barrel { .. } => vec![(0, &tables.barrel), (0, &tables.everywhere)],
     };
     use_it(&Grammar::new(&own, &may, meaning))
 }
@@ -222,6 +264,7 @@ impl Call<'_> {
         match self.found.row.action.run {
             Run::Do(function) => function(self),
             Run::Keep => self.keep(),
+            Run::Block(kind) => self.enter_block(kind),
         }
     }
 
@@ -251,6 +294,14 @@ impl Call<'_> {
         }
     }
 
+    /// The one server or policy that a screen is asked for, as it was typed.
+    pub(crate) fn wanted(&self) -> Option<&str> {
+        self.found.arguments.name(0).map(|name| match name {
+            Ok(name) => name.as_str(),
+            Err(bad) => bad.text.as_str(),
+        })
+    }
+
     /// The mode of the session.
     pub(crate) fn mode(&self) -> Mode {
         self.device.standing(self.session).0.clone()
@@ -272,24 +323,55 @@ impl Call<'_> {
         }
     }
 
-    /// Keeps or removes the line at the place where the session stands.
-    fn keep(&self) -> Result<Step, Trouble> {
+    /// The place that a line of this mode is about.
+    pub(crate) fn place(&self) -> Result<Place, Trouble> {
+        // A line of `(config)` that was entered in a mode below it.
+        if self.found.rank > 0 {
+            return Ok(Place::System);
+        }
         let of_port = self.found.line.starts_with("port ").then(|| self.port(0)).transpose()?;
-        let place = match (self.mode(), of_port) {
+        Ok(match (self.mode(), of_port) {
             (Mode::Real(name), Some(port)) => Place::RealPort(name, port),
             (Mode::Real(name), None) => Place::Real(name),
             (Mode::Virtual(name), Some(port)) => Place::VirtualPort(name, port),
             (Mode::Virtual(name), None) => Place::Virtual(name),
             (Mode::Block { kind, name, .. }, _) => Place::Block(kind, name),
-            (Mode::Config | Mode::Privileged | Mode::User, _) => Place::System,
+            _ => Place::System,
+        })
+    }
+
+    /// The change that keeps this line, or takes the one of the same key away.
+    pub(crate) fn kept(&self, line: Option<String>) -> Result<Change, Trouble> {
+        let place = self.place()?;
+        let prefix = match place {
+            Place::RealPort(_, port) | Place::VirtualPort(_, port) => format!("port {port} "),
+            _ => String::new(),
         };
-        let prefix = of_port.map_or(String::new(), |port| format!("port {port} "));
         let behind = |text: &str| text.strip_prefix(&prefix).unwrap_or(text).trim_end().to_owned();
-        let line = match self.form() {
-            Form::Plain => Some(behind(&self.found.line)),
-            Form::No => None,
+        let line = line.filter(|_| self.form() == Form::Plain).map(|line| behind(&line));
+        Ok(Change::SetLine { place, key: behind(&self.found.key), line })
+    }
+
+    fn keep(&self) -> Result<Step, Trouble> {
+        Ok(Step::Change(self.kept(Some(self.found.line.clone()))?, None))
+    }
+
+    fn enter_block(&self, kind: BlockKind) -> Result<Step, Trouble> {
+        let name = match self.found.arguments.values().first() {
+            Some(Value::Name(Ok(name))) => name.clone(),
+            Some(Value::Name(Err(bad))) => return Err(bad_name(bad).into()),
+            Some(Value::Number(number)) => Name::new(&number.to_string()).map_err(|_| Trouble::Incomplete)?,
+            Some(Value::Text(text)) => Name::new(text).map_err(|_| Refusal::BadName { name: text.clone() })?,
+            _ => return Err(Trouble::Incomplete),
         };
-        Ok(Step::Change(Change::SetLine { place, key: behind(&self.found.key), line }, None))
+        Ok(match self.form() {
+            Form::No => Step::Change(Change::RemoveBlock { kind, name }, Some(Mode::Config)),
+            Form::Plain => {
+                let mode = Mode::Block { kind, name: name.clone(), shown: name.to_string() };
+                let header = self.found.line.clone();
+                Step::Change(Change::AddBlock { kind, name, header }, Some(mode))
+            }
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::slb::words::{Admin, Name, Port, Sticky};
 const PAIRS_A_LINE: usize = 4;
 
 /// The SLB part of the configuration, blocks with `!` behind each.
-pub fn slb(config: &Config, personality: Personality, balancer: &dyn SlbBox) -> Vec<String> {
+pub(crate) fn slb(config: &Config, personality: Personality, balancer: &dyn SlbBox) -> Vec<String> {
     let mut lines = Vec::new();
     remarks(&mut lines, balancer, &Place::System, "");
     system(&mut lines, config);
@@ -97,6 +97,10 @@ fn virtual_server(lines: &mut Vec<String>, server: &Virtual, indent: &str) {
         match row.sticky {
             Some(Sticky::On) => lines.push(format!("{indent}port {port} sticky")),
             Some(Sticky::Off) => lines.push(format!("{indent}no port {port} sticky")),
+            // Stickiness of networks takes the place of that of clients, and the device prints both lines.
+            None if row.lines.get("client-subnet-sticky").is_some() => {
+                lines.push(format!("{indent}no port {port} sticky"));
+            }
             None => {}
         }
         lines.extend(row.lines.iter().map(|(_, line)| format!("{indent}port {port} {line}")));

@@ -111,4 +111,8 @@ impl Desk {
     pub(crate) fn running_config(&mut self) -> String {
         self.enter("show running-config").join("\n")
     }
+
+    pub(crate) fn help(&self, line: &str) -> Vec<String> {
+        self.chassis.help(self.session, line)
+    }
 }
