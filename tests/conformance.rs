@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acm_switch::acm::conformance::{Attempt, Bench, Connection, Ending, Fate, Plan, Report, Subject, Testbed, run};
+use acm_switch::acm::connect::{Connect, SwitchProfile};
 use acm_switch::acm::error::{AcmError, Feature};
 use acm_switch::acm::event::EventId;
 use acm_switch::acm::list::{Filter, Listing};
@@ -21,6 +22,8 @@ use acm_switch::acm::words::ServiceKey;
 use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::serve;
 use acm_switch::base::id::Name;
+use acm_switch::cli::console::{self, CliConfig};
+use acm_switch::driver::Registry;
 use acm_switch::driver::native::NativeClient;
 use support::fabric::Fabric;
 
@@ -283,6 +286,75 @@ impl Subject for Native {
 fn the_native_client() {
     let report = judge(Native);
     assert!(report.is_conformant() && report.skipped() + report.cannot() == 0, "{report}");
+}
+
+/// The Foundry driver, over telnet, to the ServerIron's command line of a local switch whose traffic the fabric drives.
+struct OverTheCommandLine;
+
+struct CommandLineBench {
+    driver: Box<dyn AcmSwitch>,
+    fabric: Fabric,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for CommandLineBench {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Bench for CommandLineBench {
+    fn switch(&self) -> &dyn AcmSwitch {
+        &*self.driver
+    }
+
+    fn testbed(&self) -> Option<&dyn Testbed> {
+        Some(&self.fabric)
+    }
+}
+
+impl Subject for OverTheCommandLine {
+    fn name(&self) -> &str {
+        "foundry, over our own command line"
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::example()
+    }
+
+    fn lacks(&self) -> &[Feature] {
+        // What the ServerIron's words do not say.
+        const LACKS: &[Feature] = &[
+            Feature::Drop,
+            Feature::Leases,
+            Feature::Fencing,
+            Feature::ContentRules,
+            Feature::Events,
+            Feature::Udp,
+            Feature::Option,
+        ];
+        LACKS
+    }
+
+    fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
+        Box::pin(async {
+            let fabric = Fabric::new(&self.plan());
+            let config = CliConfig { telnet: Some(([127, 0, 0, 1], 0).into()), ..CliConfig::default() };
+            let server = console::open(&config, Arc::clone(&fabric.switch) as Arc<dyn AcmSwitch>).await.unwrap().unwrap();
+            let url = format!("telnet://{}?driver=foundry", server.telnet_address().unwrap());
+            let server = tokio::spawn(server.run());
+            let profile = SwitchProfile::new("own".parse().unwrap(), url);
+            let driver = Registry.connect(&profile).await.unwrap();
+            Box::new(CommandLineBench { driver, fabric, server }) as Box<dyn Bench>
+        })
+    }
+}
+
+#[test]
+fn the_foundry_driver_over_our_own_command_line() {
+    let report = judge(OverTheCommandLine);
+    assert!(report.is_conformant() && report.skipped() == 0, "{report}");
+    println!("{report}");
 }
 
 /// A switch without traffic, without fencing: what it lacks is excused, and only because it says so.

@@ -138,7 +138,7 @@ fn secret(path: &Path) -> Result<Secret, Failure> {
     }
     let text = std::fs::read_to_string(path).map_err(|why| at(path, why))?;
     match text.lines().next() {
-        Some(first) if !first.is_empty() => Ok(Secret::new(first)),
+        Some(first) if !first.is_empty() => Ok(Secret::new(first, &mut fastrand::Rng::new())),
         _ => Err(at(path, "its first line is to be the password, and is empty")),
     }
 }
