@@ -27,6 +27,7 @@ pub(super) struct Connection {
         env = "ACM_SWITCH",
         default_value = "unix:/run/acm/switch.sock",
         value_name = "URL",
+        value_parser = address_of_a_switch,
         help_heading = "Connection"
     )]
     switch: DriverUrl,
@@ -39,6 +40,16 @@ pub(super) struct Connection {
     /// Print JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
+}
+
+/// An address that some driver knows what to do with.
+fn address_of_a_switch(text: &str) -> Result<DriverUrl, AcmError> {
+    let url: DriverUrl = text.parse()?;
+    match Driver::of(&url)? {
+        Driver::Native => Target::try_from(&url).map(drop)?,
+        Driver::Foundry | Driver::Haproxy => {}
+    }
+    Ok(url)
 }
 
 /// A secret from the environment; an empty one is none.

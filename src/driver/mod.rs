@@ -1,6 +1,7 @@
 //! Who else fulfils the contract: switches that are not in this process.
 //!
 //! * [`native`]: a switch of this kind, through its API on a Unix socket or TCP;
+//! * [`foundry`]: a Foundry ServerIron, through its command line over telnet or SSH;
 //! * [`haproxy`]: HAProxy, through its runtime API;
 //! * [`url`]: the address of a switch, whoever speaks to it; `credentials`: secrets from files;
 //! * [`target`]: where a native switch is; `link`: one connection to it; `resume`: its event stream, which survives
@@ -11,6 +12,7 @@
 //! the call that uses it, so a client works on any Tokio runtime and leaves nothing behind when dropped.
 
 mod credentials;
+pub mod foundry;
 pub mod haproxy;
 mod link;
 pub mod native;
@@ -33,13 +35,16 @@ use url::DriverUrl;
 pub enum Driver {
     /// A switch of this kind.
     Native,
+    /// A Foundry ServerIron, through its command line.
+    Foundry,
     /// HAProxy, through its runtime API.
     Haproxy,
 }
 
 impl Driver {
     /// Every driver's name and itself.
-    const NAMES: &[(&str, Driver)] = &[("native", Driver::Native), ("haproxy", Driver::Haproxy)];
+    const NAMES: &[(&str, Driver)] =
+        &[("native", Driver::Native), ("foundry", Driver::Foundry), ("haproxy", Driver::Haproxy)];
 
     /// The driver for an address: the one it names, or else the one its scheme belongs to.
     ///
@@ -51,6 +56,7 @@ impl Driver {
         }
         match url.scheme() {
             "unix" | "http" => Ok(Driver::Native),
+            "telnet" | "ssh" => Ok(Driver::Foundry),
             other => {
                 let why = format!("`{other}:` says not who speaks to the switch; add ?driver=NAME");
                 Err(AcmError::invalid("switch", why))
@@ -88,6 +94,7 @@ impl Connect for Registry {
             let url: DriverUrl = profile.url.parse()?;
             match Driver::of(&url)? {
                 Driver::Native => native_switch(&url, profile).await,
+                Driver::Foundry => foundry::connect(&url, profile).await,
                 Driver::Haproxy => haproxy::connect(&url, profile).await,
             }
         })

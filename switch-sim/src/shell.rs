@@ -98,6 +98,9 @@ pub enum Completion {
 pub trait Shell: Send {
     /// A terminal has connected.
     ///
+    /// The device's limit of sessions counts those that are logged in (or need no login): connections that only sit at
+    /// the login dialogue are the listener's to bound, and must not keep an administrator out.
+    ///
     /// # Errors
     /// What the device prints before it hangs up: too many sessions, say.
     fn connect(&mut self, origin: Origin, now: Time) -> Result<SessionId, String>;
