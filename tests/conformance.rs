@@ -16,8 +16,8 @@ use acm_switch::acm::error::{AcmError, Feature};
 use acm_switch::acm::event::EventId;
 use acm_switch::acm::list::{Filter, Listing};
 use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
-use acm_switch::acm::primitive::{Caller, Done, Outcome, Primitive, Tenure};
-use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream};
+use acm_switch::acm::primitive::{Add, Caller, Done, Outcome, Primitive, Tenure};
+use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream, perform};
 use acm_switch::acm::words::ServiceKey;
 use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::serve;
@@ -319,7 +319,7 @@ impl Subject for OverTheCommandLine {
     }
 
     fn plan(&self) -> Plan {
-        Plan::example()
+        Plan { checks: None, ..Plan::example() }
     }
 
     fn lacks(&self) -> &[Feature] {
@@ -340,7 +340,8 @@ impl Subject for OverTheCommandLine {
         Box::pin(async {
             let fabric = Fabric::new(&self.plan());
             let config = CliConfig { telnet: Some(([127, 0, 0, 1], 0).into()), ..CliConfig::default() };
-            let server = console::open(&config, Arc::clone(&fabric.switch) as Arc<dyn AcmSwitch>).await.unwrap().unwrap();
+            let server =
+                console::open(&config, Arc::clone(&fabric.switch) as Arc<dyn AcmSwitch>).await.unwrap().unwrap();
             let url = format!("telnet://{}?driver=foundry", server.telnet_address().unwrap());
             let server = tokio::spawn(server.run());
             let profile = SwitchProfile::new("own".parse().unwrap(), url);
@@ -355,6 +356,50 @@ fn the_foundry_driver_over_our_own_command_line() {
     let report = judge(OverTheCommandLine);
     assert!(report.is_conformant() && report.skipped() == 0, "{report}");
     println!("{report}");
+}
+
+/// `acm conformance` against a served switch that has a service of somebody's: all that needs no traffic passes, what
+/// was there stays, and leadership is claimed only on request.
+#[test]
+fn the_command_judges_a_native_switch() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let plan = Plan::example();
+        let fabric = Fabric::new(&plan);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("switch.sock");
+        let listener = Listener::open(&Endpoint::Unix(path.clone()), None).unwrap();
+        let switch = Arc::clone(&fabric.switch);
+        tokio::spawn(serve(switch, vec![listener], std::future::pending::<()>()));
+        let client = NativeClient::new(format!("unix:{}", path.display()).parse().unwrap(), None);
+        let somebodys = Add { weight: Some(3), ..Add::new(plan.services[0], plan.reals[0]) };
+        perform(&client, &Caller::default(), Primitive::Add(somebodys)).await.unwrap();
+        let before = client.list(&Filter::default()).await.unwrap();
+        let command = async |more: &[&str]| {
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_acm"));
+            command.args(["conformance", "--driver", "native", "--report", "json", "--target"]);
+            let output = command.arg(format!("unix:{}", path.display())).args(more).output().await.unwrap();
+            assert!(output.status.success(), "{output:?}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        };
+        let fencing = |report: &serde_json::Value| -> Vec<serde_json::Value> {
+            let cases = report["cases"].as_array().unwrap().iter();
+            cases.filter(|case| case["about"] == "fencing").map(|case| case["outcome"].clone()).collect()
+        };
+        let report = command(&[]).await;
+        let counts = &report["counts"];
+        assert_eq!((&counts["failed"], &counts["cannot"]), (&0.into(), &0.into()), "{report}");
+        assert!(counts["passed"].as_u64() >= Some(50), "{report}");
+        assert_eq!(fencing(&report), ["skipped", "skipped"], "{report}");
+        let claimed = command(&["--claim", "--filter", "fence"]).await;
+        assert_eq!(fencing(&claimed), ["passed", "passed"], "{claimed}");
+        let after = client.list(&Filter::default()).await.unwrap();
+        let wills = |listing: &Listing| {
+            let rows = listing.bindings.iter().map(|row| (row.key, row.id, row.weight)).collect::<Vec<_>>();
+            (rows, listing.services.iter().map(|row| row.service).collect::<Vec<_>>())
+        };
+        assert_eq!(wills(&before), wills(&after));
+    });
 }
 
 /// A switch without traffic, without fencing: what it lacks is excused, and only because it says so.

@@ -503,6 +503,74 @@ async fn verbs() -> Verdict {
     expect(&words, words.contains("this switch cannot do drop"))
 }
 
+/// `acm conformance` against HAProxy.
+async fn judge_by_command(url: &str, more: &[&str]) -> Result<(Option<i32>, String, String), Failed> {
+    let mut command = tokio::process::Command::new(ACM);
+    command.args(["conformance", "--driver", "haproxy", "--target", url]).args(more);
+    let output = command.output().await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+}
+
+/// The command passes, says what HAProxy cannot do, and leaves everything as it was.
+async fn judged_by_the_command() -> Verdict {
+    let foreign = "backend web\n  balance roundrobin\n  server static 198.18.3.12:8080\n";
+    let haproxy = Haproxy::start(&WEB_AND_SHOP.replace("backend web\n  balance roundrobin\n", foreign))?;
+    let (code, out, err) = judge_by_command(&haproxy.url(""), &["--report", "json"]).await?;
+    expect(format!("{code:?} {out} {err}"), code == Some(0))?;
+    let report: serde_json::Value = serde_json::from_str(&out)?;
+    let counts = &report["counts"];
+    expect(
+        &out,
+        counts["failed"] == 0 && counts["passed"].as_u64() > Some(30) && counts["cannot"].as_u64() > Some(15),
+    )?;
+    let cannot = report["cannot"].as_array().cloned().unwrap_or_default();
+    expect(&out, cannot.contains(&"leases".into()) && !cannot.contains(&"force-remove".into()))?;
+    // Somebody's server is there, so somebody may manage it.
+    let fencing = report["cases"].as_array().into_iter().flatten().filter(|case| case["about"] == "fencing");
+    expect(&out, fencing.into_iter().all(|case| case["outcome"] == "skipped"))?;
+    let left = [haproxy.servers("web")?, haproxy.servers("shop")?];
+    expect(format!("{left:?}"), left == [vec!["static".to_owned()], vec![]])?;
+    let (code, _, err) = judge_by_command(&haproxy.url(""), &["--real", "198.18.3.12:8080"]).await?;
+    expect(&err, code == Some(1) && err.contains("--real") && err.contains("already"))?;
+    let (code, _, err) = judge_by_command(&haproxy.url(""), &["--vip", "198.18.1.199:80"]).await?;
+    expect(&err, code == Some(1) && err.contains("--vip") && err.contains("198.18.1.199:80=BACKEND"))
+}
+
+/// A box that ignores weights fails where weights matter, and the report shows what was said.
+async fn a_failure_comes_with_its_transcript() -> Verdict {
+    let haproxy = Haproxy::start(WEB_AND_SHOP)?;
+    let directory = tempfile::tempdir()?;
+    let real = haproxy.directory.path().join("admin.sock");
+    let is_weight = |command: &&str| command.starts_with("set server") && command.contains(" weight ");
+    let deaf = move |line: &str| {
+        let mut wire = std::os::unix::net::UnixStream::connect(&real).ok()?;
+        let heard: Vec<_> = line.trim().split(';').filter(|said| !is_weight(said)).collect();
+        wire.write_all(format!("{}\n", heard.join(";")).as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        wire.read_to_end(&mut answer).ok()?;
+        Some(answer)
+    };
+    let url = impostor(directory.path(), deaf)?.replace("10.0.0.100", "198.18.1.100");
+    let filter = ["--filter", "changes options", "--filter", "add is idempotent"];
+    let (code, out, err) = judge_by_command(&url, &filter).await?;
+    expect(format!("{out}{err}"), code == Some(1) && err.contains("1 of 2 cases failed"))?;
+    for part in [
+        "passed   Add is idempotent",
+        "FAILED   Add changes options",
+        "1 passed, 0 cannot be done by this box, 0 skipped, 1 failed",
+        "| call: {\"op\":\"add\"",
+        "| > set server web/acm-198.18.0.11-8080:operator:none weight 5",
+        "| answer: {\"generation\"",
+    ] {
+        expect(format!("`{part}` is not in\n{out}"), out.contains(part))?;
+    }
+    let (_, out, _) = judge_by_command(&url, &[&filter[..], &["--report", "junit"]].concat()).await?;
+    let document = roxmltree::Document::parse(out.trim())?;
+    let failures: Vec<_> = document.descendants().filter(|node| node.has_tag_name("failure")).collect();
+    expect(&out, failures.len() == 1 && failures[0].text().is_some_and(|text| text.contains("> set server web/")))
+}
+
 /// A socket that answers every connection with these bytes; `None`: with nothing, and without an end.
 fn impostor(directory: &Path, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> Result<String, Failed> {
     let path = directory.join("impostor.sock");
@@ -593,7 +661,9 @@ fn main() -> ExitCode {
         many,
         two_drivers,
         refusals_are_in_its_words,
-        verbs
+        verbs,
+        judged_by_the_command,
+        a_failure_comes_with_its_transcript
     ];
     trials.push(Trial::test("an_old_version_is_refused", || on_a_runtime(an_old_version_is_refused())));
     trials.push(Trial::test("impostors_are_noticed", || on_a_runtime(impostors_are_noticed())));

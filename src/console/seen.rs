@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use switch_sim::slb::config::Config;
 use switch_sim::slb::report::{Counters, PortReport, PortState, RealReport, ServerState, Totals};
-use switch_sim::slb::words::{Name, Port};
+use switch_sim::slb::words::{Admin, Name, Port};
 
 use super::wants;
 use crate::acm::list::{BindingRow, Listing, ServiceRow, State};
@@ -21,6 +21,8 @@ pub(super) struct Seen {
     reals: HashMap<Name, IpAddr>,
     /// The services of virtual servers' ports, then.
     ports: HashMap<(Name, Port), ServiceKey>,
+    /// Real servers' ports that were bound, then, and what they are while no binding says anything better.
+    bound: HashMap<(Name, Port), PortState>,
 }
 
 impl Seen {
@@ -37,6 +39,14 @@ impl Seen {
     /// Learns the names that the command line has for all that.
     pub(super) fn name(&mut self, config: &Config) {
         self.reals = config.reals().map(|(name, real)| (name.clone(), real.address)).collect();
+        self.bound.clear();
+        for (name, real) in config.reals() {
+            for (port, row) in real.ports.iter().filter(|(_, row)| row.is_bound()) {
+                let is_disabled = [real.admin, row.admin].contains(&Admin::Disabled);
+                let state = if is_disabled { PortState::Disabled } else { PortState::Enabled };
+                self.bound.insert((name.clone(), *port), state);
+            }
+        }
         self.ports.clear();
         for (name, server) in config.virtuals() {
             for port in server.ports.keys() {
@@ -98,7 +108,9 @@ impl Seen {
         let rank =
             [PortState::Active, PortState::Testing, PortState::Failed, PortState::AwaitUnbind, PortState::Unbound];
         let states: Vec<PortState> = rows.iter().map(|row| port_state(row.state)).collect();
-        let state = rank.into_iter().find(|state| states.contains(state)).unwrap_or(PortState::Unbound);
+        let known = rank.into_iter().find(|state| states.contains(state));
+        let bound = || self.bound.get(&(name.clone(), port)).copied();
+        let state = known.or_else(bound).unwrap_or(PortState::Unbound);
         PortReport { state, counters }
     }
 

@@ -60,7 +60,8 @@ use std::time::Duration;
 use super::error::{AcmError, Feature};
 use super::primitive::Outcome;
 use super::switch::{AcmSwitch, Answer};
-use super::words::{Refusal, ServiceKey};
+use super::words::{HealthProfile, Refusal, ServiceKey};
+use crate::base::span::Span;
 
 /// A switch to be judged.
 pub trait Subject: Send + Sync {
@@ -97,15 +98,29 @@ pub struct Plan {
     pub reals: [SocketAddr; 3],
     /// Two clients, in different /32 prefixes.
     pub clients: [IpAddr; 2],
+    /// How servers are checked in the cases with traffic; `None` for a switch that checks in its own way, at its own
+    /// pace.
+    pub checks: Option<HealthProfile>,
 }
 
 impl Plan {
+    /// Checks that find out within a second, so that the suite is quick.
+    pub fn quick_checks() -> HealthProfile {
+        let (interval, timeout) = (Span::millis(200), Span::millis(150));
+        HealthProfile { interval, timeout, rise: 1, fall: 2, ..HealthProfile::default() }
+    }
+
     /// Addresses for switches that can use any.
     pub fn example() -> Plan {
         let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
         let service = |port| ServiceKey::tcp(SocketAddr::new(ip(100), port));
         let real = |last| SocketAddr::new(ip(last), 8080);
-        Plan { services: [service(80), service(81)], reals: [real(11), real(12), real(13)], clients: [ip(1), ip(3)] }
+        Plan {
+            services: [service(80), service(81)],
+            reals: [real(11), real(12), real(13)],
+            clients: [ip(1), ip(3)],
+            checks: Some(Plan::quick_checks()),
+        }
     }
 }
 

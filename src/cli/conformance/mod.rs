@@ -155,6 +155,7 @@ impl ConformanceArgs {
             reals: [reals[0], reals[1], reals[2]],
             // Clients are for traffic, and for client prefixes in Drop policies.
             clients: [ip(1), ip(2)],
+            checks: Some(Plan::quick_checks()),
         })
     }
 

@@ -143,7 +143,11 @@ impl Report {
             self.seconds
         );
         if !self.cannot.is_empty() {
-            let names: Vec<_> = self.cannot.iter().map(|feature| feature.to_string()).collect();
+            let name = |feature: &Feature| match feature {
+                Feature::Option => "some options".to_owned(),
+                named => named.to_string(),
+            };
+            let names: Vec<_> = self.cannot.iter().map(name).collect();
             let _ = write!(out, "\nit cannot do: {}", names.join(", "));
         }
         out

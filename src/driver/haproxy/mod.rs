@@ -169,7 +169,7 @@ impl HaproxySwitch {
             return AcmError::Forbidden { why: format!("{why}; its socket needs `level admin`") };
         }
         match words {
-            "No such server." => AcmError::not_found(why),
+            "No such server." => AcmError::not_found(format!("{}: the server in `{line}`", self.socket)),
             "No such backend." | "Can't find backend." | "No such proxy." => AcmError::invalid("vip", why),
             _ => AcmError::unsupported(Feature::Option, why),
         }
