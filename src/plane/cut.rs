@@ -8,7 +8,6 @@
 use super::admit::reset_for;
 use super::counters::Counter;
 use super::flow_table::{FlowId, Side};
-use super::forward::opens;
 use super::tcp::TcpState;
 use super::{Out, Plane, Verdict, tick};
 use crate::base::addr::Protocol;
@@ -141,7 +140,7 @@ impl Plane {
         if segment.flags.contains(TcpFlags::RST) {
             return Verdict::Dropped(Counter::BeingCut);
         }
-        if side == Side::Client && opens(segment.flags) {
+        if side == Side::Client && segment.flags.is_initial_syn() {
             self.remove_flow(id, out);
             return self.readmit(frame, parsed, ip, now, out);
         }
