@@ -69,6 +69,9 @@ counters! {
     Fragment = "drop.fragment",
     /// For a virtual address, but neither TCP, UDP nor echo.
     Protocol = "drop.protocol",
+    /// An ICMP error for a virtual address or about a flow that is of no use to whom it is for: about no packet under way
+    /// now, or a redirect or the like.
+    IcmpError = "drop.icmp_error",
     /// For a virtual address, but no service has this port.
     NoService = "drop.no_service",
     /// Not a SYN, and no connection is known.
@@ -105,6 +108,8 @@ counters! {
     Implausible = "flow.implausible",
     /// Flows cut by force.
     FlowCut = "flow.cut",
+    /// ICMP errors about packets of flows, translated and passed on.
+    IcmpTranslated = "icmp.translated",
     /// ARP requests answered.
     ArpAnswered = "arp.answered",
     /// Gratuitous ARP sent.

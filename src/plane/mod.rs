@@ -8,6 +8,7 @@
 //! process: parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
 //!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
+//!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
 //!                     `----- not ours: learn and bridge                            (bridge.rs)
 //! ```
 //!
@@ -22,6 +23,7 @@ mod answer;
 pub mod bridge;
 pub mod counters;
 mod cut;
+mod errors;
 pub mod flow_table;
 pub mod forward;
 mod maglev;

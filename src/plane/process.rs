@@ -121,6 +121,11 @@ impl Plane {
                 Fragment::First | Fragment::Later => Verdict::Dropped(Counter::Fragment),
             };
         }
+        if matches!(ip.transport, Transport::Icmp(Icmp::Error { .. }))
+            && let Some(verdict) = self.carry_error(frame, parsed, ip, now)
+        {
+            return verdict;
+        }
         if !to_us {
             return self.bridge_or_drop(frame, parsed, now);
         }

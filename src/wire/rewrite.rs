@@ -13,9 +13,11 @@ use super::parse::Transport;
 use crate::base::addr::Mac;
 
 /// Which end of the packet is rewritten.
-#[derive(Clone, Copy)]
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it is from.
     Source,
+    /// Where it goes.
     Destination,
 }
 
@@ -91,7 +93,7 @@ fn partly(field: [u8; 2], delta: u64) -> [u8; 2] {
 /// Writes the address and, for IPv4, the header checksum. Returns what that adds to sums over the pseudo-header;
 /// `None`, and nothing changed, if there is no such packet.
 #[inline]
-fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
+pub(super) fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
     let header = bytes.get_mut(usize::from(ip.l3)..)?;
     match (to, ip.dst) {
         (IpAddr::V4(to), IpAddr::V4(_)) => {
@@ -122,7 +124,7 @@ fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
 
 /// Writes the port; TCP and UDP keep ports at the same place. Returns what that adds to the transport's sum.
 #[inline]
-fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
+pub(super) fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
     let field = match end {
         End::Source => header.first_chunk_mut::<2>(),
         End::Destination => header.get_mut(2..).and_then(|h| h.first_chunk_mut::<2>()),

@@ -6,6 +6,7 @@
 
 mod belief;
 mod bridge;
+mod errors;
 mod force;
 mod hostile;
 mod rig;
@@ -51,13 +52,18 @@ fn what_is_believed() {
 }
 
 #[test]
+fn icmp_errors() {
+    run(errors::ROWS);
+}
+
+#[test]
 fn malformed_and_hostile() {
     run(hostile::ROWS);
 }
 
 #[test]
 fn the_table_is_long_enough_to_mean_something() {
-    let all = [belief::ROWS, bridge::ROWS, tcp_rows::ROWS, udp_rows::ROWS, force::ROWS, hostile::ROWS];
+    let all = [belief::ROWS, bridge::ROWS, errors::ROWS, tcp_rows::ROWS, udp_rows::ROWS, force::ROWS, hostile::ROWS];
     let rows: usize = all.iter().map(|rows| rows.len()).sum();
     assert!(rows >= 60, "{rows} rows");
 }
