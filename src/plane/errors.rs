@@ -60,7 +60,7 @@ impl Plane {
         };
         let key = FlowKey { side, client, other, protocol: quoted.protocol };
         let hash = self.flows.hash(side, client, other, quoted.protocol);
-        self.find_flow(hash, None, &key).map(|id| (id, quoted))
+        self.find_flow(hash, &key).map(|id| (id, quoted))
     }
 
     /// Sent, and not acknowledged yet. Datagrams have no numbers to tell by.

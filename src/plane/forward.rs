@@ -48,18 +48,16 @@ impl Rewrite {
 const TURNING: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
 
 impl Plane {
-    /// The flow a packet belongs to; `place` is where it most likely is.
-    #[inline]
-    pub(super) fn find_flow(&self, hash: u64, place: Option<FlowId>, key: &FlowKey) -> Option<FlowId> {
-        let is_it = |flow: &Flow| {
+    /// The flow a packet belongs to.
+    pub(super) fn find_flow(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        self.flows.find(hash, |flow: &Flow| {
             flow.client() == key.client
                 && flow.protocol == key.protocol
                 && match key.side {
                     Side::Client => self.services.service(flow.service).addr == key.other,
                     Side::Server => self.services.binding(flow.binding).real == key.other,
                 }
-        };
-        self.flows.check(place, is_it).or_else(|| self.flows.find(hash, is_it))
+        })
     }
 
     /// The translation of a flow in one direction; `None` while it is not known where the real is.

@@ -5,7 +5,8 @@
 //! port and MAC on the way back.
 //!
 //! ```text
-//! process: parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
+//! process: plain, of an established flow: rewrite -> egress                           (quick.rs)
+//!          else parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
 //!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
 //!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
@@ -28,6 +29,7 @@ pub mod flow_table;
 pub mod forward;
 mod maglev;
 mod process;
+mod quick;
 pub mod schedule;
 mod services;
 mod sweep;
@@ -161,7 +163,8 @@ pub struct Plane {
     sweep_time: Time,
     /// Gratuitous ARP still to be sent.
     announcements: VecDeque<(Time, Ipv4Addr)>,
-    prepared: Vec<process::Prepared>,
+    /// What of the batch at hand may go the short way.
+    quick: Vec<Option<quick::Quick>>,
 }
 
 impl Plane {
@@ -180,7 +183,7 @@ impl Plane {
             sweep_at: 0,
             sweep_time: Time::ZERO,
             announcements: VecDeque::new(),
-            prepared: Vec::new(),
+            quick: Vec::new(),
             config,
         }
     }

@@ -166,30 +166,47 @@ fn is_plausible(state: TcpState, numbers: &TcpNumbers, side: Side, segment: &Tcp
     }
 }
 
-/// Moves the numbers on, never back. Returns what is expected next from this side.
-#[inline]
-fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) -> Seq {
+/// What a segment of one side moves: its side's next byte, its side's last acknowledgement, the other side's next byte.
+#[inline(always)] // the side is most often known when this is compiled
+fn moved_by(side: Side, numbers: &mut TcpNumbers) -> (&mut u32, &mut u32, &mut u32) {
     let TcpNumbers { client_next, server_next, client_ack, server_ack } = numbers;
-    if side == Side::Server && state == TcpState::SynSent {
-        // The server's numbers begin here: the byte after its SYN is what the client will expect.
-        *server_next = segment.seq.0;
-        *client_ack = (segment.seq + segment.seq_len()).0;
-    }
-    let (own_next, acked, other_next) = match side {
+    match side {
         Side::Client => (client_next, client_ack, server_next),
         Side::Server => (server_next, server_ack, client_next),
-    };
-    let joins_on = segment.seq <= Seq(*own_next);
-    if joins_on {
+    }
+}
+
+/// Moves the numbers on, never back. Returns what is expected next from this side.
+fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) -> Seq {
+    if side == Side::Server && state == TcpState::SynSent {
+        // The server's numbers begin here: the byte after its SYN is what the client will expect. Data may come with the
+        // SYN (RFC 7413), and the client need not take it.
+        numbers.server_next = segment.seq.0;
+        numbers.client_ack = (segment.seq + 1).0;
+    }
+    let (own_next, acked, other_next) = moved_by(side, numbers);
+    if segment.seq <= Seq(*own_next) {
         *own_next = Seq(*own_next).max(segment.seq + segment.seq_len()).0;
     }
-    let ahead = segment.ack.after(Seq(*other_next));
-    if segment.flags.contains(TcpFlags::ACK) && segment.ack > Seq(*acked) && ahead <= PLAUSIBLE as i32 {
-        *acked = segment.ack.0;
+    if segment.flags.contains(TcpFlags::ACK) && segment.ack.after(Seq(*other_next)) <= PLAUSIBLE as i32 {
+        *acked = Seq(*acked).max(segment.ack).0;
         // Acknowledged, so it was sent, whether or not it came by here in order.
         *other_next = Seq(*other_next).max(segment.ack).0;
     }
     Seq(*own_next)
+}
+
+/// [`follow`] for nearly every segment of an established connection, which opens and ends nothing: one that joins on
+/// to what its side sent, and acknowledges what came by here. False, and nothing is changed, for every other.
+#[inline(always)] // into the short way
+pub(super) fn follow_in_order(numbers: &mut TcpNumbers, side: Side, seq: Seq, ack: Seq, payload: u32) -> bool {
+    let (own_next, acked, other_next) = moved_by(side, numbers);
+    let in_order = own_next.wrapping_sub(seq.0) <= PLAUSIBLE && other_next.wrapping_sub(ack.0) <= PLAUSIBLE;
+    if in_order {
+        *own_next = Seq(*own_next).max(seq + payload).0;
+        *acked = Seq(*acked).max(ack).0;
+    }
+    in_order
 }
 
 fn follow_rst(state: &mut TcpState, numbers: &TcpNumbers, side: Side, segment: &Tcp) -> Meaning {
@@ -231,6 +248,14 @@ mod tests {
         follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 501, 0));
         assert_eq!(state, TcpState::Established);
         (state, numbers)
+    }
+
+    #[test]
+    fn a_client_may_leave_the_data_of_a_syn_ack() {
+        let (mut state, mut numbers) = (TcpState::SynSent, first_syn(&segment(SYN, 0, 0, 0)));
+        follow(&mut state, &mut numbers, Side::Server, &segment(SYN | ACK, 500, 1, 6));
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 1, 501, 0));
+        assert_eq!(state, TcpState::Established);
     }
 
     #[test]

@@ -69,9 +69,12 @@ pub fn quoted(frame: &[u8], ip: &Ip) -> Option<Quoted> {
 /// Gives the quoted packet another source or destination, and the error the checksum that goes with it.
 pub fn set_quoted(frame: &mut FrameBuf, ip: &Ip, quoted: &Quoted, end: End, to: SocketAddr) {
     let bytes = frame.bytes_mut();
-    // Its header is written like any other: a packet that begins elsewhere.
-    let Ok(l3) = u16::try_from(quoted.l3) else { return };
-    let Some(address) = set_address(bytes, &Ip { l3, ..*ip }, end, to.ip()) else { return };
+    if to.is_ipv4() != quoted.dst.is_ipv4() {
+        return;
+    }
+    let Some(address) = u16::try_from(quoted.l3).ok().and_then(|l3| set_address(bytes, l3, end, to.ip())) else {
+        return;
+    };
     let Some(transport) = bytes.get_mut(quoted.l4..ip.end as usize) else { return };
     let delta = address + set_port(transport, end, to.port());
     let offset = match quoted.protocol {

@@ -17,4 +17,5 @@ pub mod frame;
 pub mod icmp;
 pub mod ip;
 pub mod parse;
+pub mod plain;
 pub mod rewrite;
