@@ -116,10 +116,10 @@ impl Plane {
     fn way_of(&self, id: FlowId, side: Side) -> Option<(Link, PortId)> {
         let flow = self.flows.get(id);
         Some(match side {
-            Side::Server => (Link { src: self.config.mac, dst: flow.client_mac() }, flow.client_switch_port()),
+            Side::Server => (Link { src: self.config.mac, dst: flow.whereabouts().mac() }, flow.whereabouts().port()),
             Side::Client => {
                 let binding = self.services.binding(flow.binding);
-                (Link { src: flow.client_mac(), dst: binding.mac? }, binding.port?)
+                (Link { src: flow.whereabouts().mac(), dst: binding.mac? }, binding.port?)
             }
         })
     }

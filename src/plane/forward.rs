@@ -75,7 +75,7 @@ impl Plane {
                 endpoint: self.services.service(flow.service).socket,
                 dst_mac: None,
                 src_mac: Some(self.config.mac),
-                egress: flow.client_switch_port(),
+                egress: flow.whereabouts().port(),
             },
         })
     }
@@ -149,7 +149,7 @@ impl Plane {
         let Some(rewrite) = self.rewrite_of(id, side) else { return Verdict::Dropped(Counter::RealPortUnknown) };
         let way = match side {
             // A server answers by a router of its own choice, which need not be the one the client's packets come from.
-            Side::Server if parsed.dst_mac != self.flows.get(id).client_mac() => {
+            Side::Server if !self.flows.get(id).whereabouts().is_of(parsed.dst_mac.bits()) => {
                 self.bridge.way_to(parsed.dst_mac, frame.ingress, now)
             }
             Side::Server | Side::Client => Egress::Port(rewrite.egress),

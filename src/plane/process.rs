@@ -56,9 +56,8 @@ impl Plane {
         let touched = quick.iter().flatten().fold(0u8, |sum, frame| sum ^ self.flows.touch_index(frame.hash));
         std::hint::black_box(touched);
         quick.iter_mut().flatten().for_each(|frame| frame.place = self.flows.touch_flow(frame.hash));
-        for (frame, quick) in batch.frames_mut().iter_mut().zip(&quick) {
-            verdicts.push(self.take(frame, quick.as_ref(), now, out));
-        }
+        let frames = batch.frames_mut().iter_mut().zip(&quick);
+        verdicts.extend(frames.map(|(frame, quick)| self.take(frame, quick.as_ref(), now, out)));
         self.quick = quick;
     }
 

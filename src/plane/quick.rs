@@ -6,10 +6,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::flow_table::{Endpoint, Flow, FlowId, Side};
+use super::flow_table::{Endpoint, Flow, FlowId, Side, Whereabouts};
 use super::tcp::{TcpState, follow_in_order};
 use super::{Plane, tick, ticks};
-use crate::base::addr::{Mac, Protocol};
+use crate::base::addr::Protocol;
 use crate::base::time::Time;
 use crate::wire::frame::{Egress, FrameBuf};
 use crate::wire::plain::Plain;
@@ -51,21 +51,25 @@ impl Plane {
             return false;
         };
         let flow = self.flows.get(id);
-        let slot = flow.binding;
-        let binding = self.services.binding(slot);
+        let binding = self.services.binding(flow.binding);
+        let from = flow.whereabouts();
         let (egress, socket) = match side {
             Side::Client => (binding.port, binding.socket),
-            Side::Server => (Some(flow.client_switch_port()), self.services.service(flow.service).socket),
+            Side::Server => (Some(from.port()), self.services.service(flow.service).socket),
         };
-        // Frames of a real to another station than the client's, and of another station than the real's.
-        let by_others = side == Side::Server
-            && (packet.dst_mac != flow.client_mac().bits() || binding.mac.map(Mac::bits) != Some(packet.src_mac));
         let (Some(egress), Some(real_mac), SocketAddr::V4(socket)) = (egress, binding.mac, socket) else {
             return false;
         };
-        let needs_decision = by_others
+        // Whoever speaks from elsewhere, or to another station than the one that asked; also whoever has our own MAC,
+        // since the long way has never taken it for a client's or a real's.
+        let is_astray = match side {
+            Side::Client => from != Whereabouts::new(packet.src_mac, frame.ingress),
+            Side::Server => {
+                !from.is_of(packet.dst_mac) || real_mac.bits() != packet.src_mac || binding.port != Some(frame.ingress)
+            }
+        };
+        let needs_decision = is_astray
             || binding.cutting.is_some()
-            || packet.src_mac == self.config.mac.bits()
             || egress == frame.ingress
             || match flow.state {
                 TcpState::Established | TcpState::ClientClosed | TcpState::ServerClosed => false,
@@ -87,12 +91,10 @@ impl Plane {
         flow.seen = tick(now);
         match side {
             Side::Client => {
-                flow.seen_from(Mac::from_bits(packet.src_mac), frame.ingress);
                 rewrite::set_plain_destination(frame, packet.protocol, socket);
                 rewrite::set_macs(frame, Some(real_mac), None);
             }
             Side::Server => {
-                self.services.binding_mut(slot).port = Some(frame.ingress);
                 rewrite::set_plain_source(frame, packet.protocol, socket);
                 rewrite::set_macs(frame, None, Some(self.config.mac));
             }
