@@ -62,6 +62,8 @@ counters! {
     SamePort = "drop.same_port",
     /// ARP that claims one of our addresses for another MAC.
     ArpSpoof = "drop.arp_spoof",
+    /// For the switch's own address, from a host that is no real server: nobody asked it anything.
+    Unasked = "drop.unasked",
     /// A connection to a virtual address from an address or port that no client can have: one of our own, a group's,
     /// loopback, port 0 of TCP.
     SourceAddress = "drop.source_address",
@@ -126,6 +128,8 @@ counters! {
     Originated = "originated",
     /// Frames of our own that found no room.
     OutFull = "out.full",
+    /// Frames for the health checks that found no room.
+    Undelivered = "delivered.lost",
 }
 
 /// The counters of one plane.

@@ -193,6 +193,11 @@ impl Plane {
         &self.counters
     }
 
+    /// The caller had no room for a frame that was [`Verdict::Delivered`].
+    pub fn note_undelivered(&mut self) {
+        self.counters.add(Counter::Undelivered);
+    }
+
     /// Flows held.
     pub fn flows(&self) -> usize {
         self.flows.len()

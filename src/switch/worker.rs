@@ -303,6 +303,11 @@ impl Worker {
         for (frame, verdict) in self.batch.frames_mut().iter_mut().zip(&self.verdicts) {
             if *verdict == Verdict::Delivered {
                 checksum::finish(frame);
+                if self.reports.is_full() {
+                    self.plane.note_undelivered();
+                    continue;
+                }
+                // There is room: nobody else pushes.
                 let _ = self.reports.push(Report::Delivered(frame.bytes().to_vec()));
                 self.news.notify_one();
             }
