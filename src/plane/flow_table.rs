@@ -84,8 +84,8 @@ pub enum Side {
 #[repr(align(64))]
 pub struct Flow {
     client_ip: u128,
-    client_port: u16,
-    client_switch_port: u16,
+    /// Where the client's packets come from.
+    whereabouts: Whereabouts,
     /// The service's slot.
     pub service: u32,
     /// The binding's slot.
@@ -94,11 +94,40 @@ pub struct Flow {
     pub seen: u32,
     /// TCP numbers.
     pub tcp: TcpNumbers,
-    client_mac: [u8; 6],
+    client_port: u16,
     /// Where it stands.
     pub state: TcpState,
     /// TCP or UDP.
     pub protocol: Protocol,
+}
+
+/// A station and the switch's port it is behind, in one word: compared with every packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Whereabouts(u64);
+
+impl Whereabouts {
+    /// From a station, as [`Mac::bits`], and a port.
+    #[inline]
+    pub fn new(mac: u64, port: PortId) -> Whereabouts {
+        Whereabouts(mac | u64::from(port.0) << 48)
+    }
+
+    /// The station.
+    pub fn mac(self) -> Mac {
+        Mac::from_bits(self.0 << 16 >> 16)
+    }
+
+    /// True if this is the station.
+    #[inline]
+    pub fn is_of(self, mac: u64) -> bool {
+        (self.0 ^ mac) << 16 == 0
+    }
+
+    /// The port.
+    #[inline]
+    pub fn port(self) -> PortId {
+        PortId((self.0 >> 48) as u16)
+    }
 }
 
 /// What is remembered of a TCP connection's numbers.
@@ -120,12 +149,11 @@ impl Flow {
         Flow {
             client_ip: client.ip,
             client_port: client.port,
-            client_switch_port: 0,
+            whereabouts: Whereabouts::default(),
             service,
             binding,
             seen,
             tcp: TcpNumbers::default(),
-            client_mac: [0; 6],
             state: TcpState::NotTcp,
             protocol,
         }
@@ -137,22 +165,15 @@ impl Flow {
         Endpoint { ip: self.client_ip, port: self.client_port }
     }
 
-    /// The station the client's packets come from: itself or its router.
-    pub fn client_mac(&self) -> Mac {
-        Mac(self.client_mac)
-    }
-
-    /// The switch's port the client is behind.
+    /// Where the client's packets come from: its own station or its router's.
     #[inline]
-    pub fn client_switch_port(&self) -> PortId {
-        PortId(self.client_switch_port)
+    pub fn whereabouts(&self) -> Whereabouts {
+        self.whereabouts
     }
 
     /// Notes where the client's packets come from.
-    #[inline]
     pub fn seen_from(&mut self, mac: Mac, port: PortId) {
-        self.client_mac = mac.0;
-        self.client_switch_port = port.0;
+        self.whereabouts = Whereabouts::new(mac.bits(), port);
     }
 }
 

@@ -9,6 +9,7 @@
 //!          else parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
 //!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
+//!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
 //!                     `----- not ours: learn and bridge                            (bridge.rs)
 //! ```
 //!
@@ -23,6 +24,7 @@ mod answer;
 pub mod bridge;
 pub mod counters;
 mod cut;
+mod errors;
 pub mod flow_table;
 pub mod forward;
 mod maglev;
@@ -189,6 +191,11 @@ impl Plane {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The caller had no room for a frame that was [`Verdict::Delivered`].
+    pub fn note_undelivered(&mut self) {
+        self.counters.add(Counter::Undelivered);
     }
 
     /// Flows held.

@@ -8,7 +8,7 @@ use super::{Out, Plane, Verdict};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::PortId;
 use crate::base::time::Time;
-use crate::wire::checksum::ipv4_header_ok;
+use crate::wire::checksum::{ipv4_header_ok, l4_is_correct};
 use crate::wire::frame::{Batch, Egress, FrameBuf};
 use crate::wire::parse::{Fragment, Icmp, Ip, Malformed, Parsed, Payload, Transport, parse};
 use crate::wire::plain;
@@ -56,9 +56,8 @@ impl Plane {
         let touched = quick.iter().flatten().fold(0u8, |sum, frame| sum ^ self.flows.touch_index(frame.hash));
         std::hint::black_box(touched);
         quick.iter_mut().flatten().for_each(|frame| frame.place = self.flows.touch_flow(frame.hash));
-        for (frame, quick) in batch.frames_mut().iter_mut().zip(&quick) {
-            verdicts.push(self.take(frame, quick.as_ref(), now, out));
-        }
+        let frames = batch.frames_mut().iter_mut().zip(&quick);
+        verdicts.extend(frames.map(|(frame, quick)| self.take(frame, quick.as_ref(), now, out)));
         self.quick = quick;
     }
 
@@ -95,7 +94,16 @@ impl Plane {
         if let Some(key) = &key
             && let Some(id) = self.find_flow(hash, key)
         {
-            return self.forward(frame, parsed, ip, id, side, now, out);
+            return match ip.fragment {
+                Fragment::Whole => self.forward(frame, parsed, ip, id, side, now, out),
+                // The others have no ports to be found by, and a first one alone is of no use.
+                Fragment::First | Fragment::Later => Verdict::Dropped(Counter::Fragment),
+            };
+        }
+        if matches!(ip.transport, Transport::Icmp(Icmp::Error { .. }))
+            && let Some(verdict) = self.carry_error(frame, parsed, ip, now)
+        {
+            return verdict;
         }
         if !to_us {
             return self.bridge_or_drop(frame, parsed, now);
@@ -133,18 +141,27 @@ impl Plane {
         }
     }
 
+    /// What is wrong with a packet's checksums. Looked at where a packet makes us remember or forget something, not on
+    /// what merely passes: there a wrong checksum stays wrong, and the receiver finds out.
+    #[cold]
+    pub(super) fn checksum_fault(frame: &FrameBuf, ip: &Ip) -> Option<Counter> {
+        if !ipv4_header_ok(frame.bytes(), ip) {
+            return Some(Counter::IpChecksum);
+        }
+        (!l4_is_correct(frame, ip)).then_some(Counter::L4Checksum)
+    }
+
     /// Not ours: learn where it came from, send it on, never back out of its port.
     pub(super) fn bridge_or_drop(&mut self, frame: &mut FrameBuf, parsed: &Parsed, now: Time) -> Verdict {
         self.learn(parsed.src_mac, frame.ingress, now);
         if parsed.dst_mac == self.config.mac {
             return Verdict::Dropped(Counter::NotOurs);
         }
-        match self.bridge.port_of(parsed.dst_mac, now) {
-            Some(port) if port == frame.ingress => return Verdict::Dropped(Counter::SamePort),
-            Some(port) => frame.egress = Egress::Port(port),
-            None => frame.egress = Egress::AllBut(frame.ingress),
+        frame.egress = self.bridge.way_to(parsed.dst_mac, frame.ingress, now);
+        match frame.egress {
+            Egress::None => Verdict::Dropped(Counter::SamePort),
+            _ => Verdict::Bridged,
         }
-        Verdict::Bridged
     }
 
     pub(super) fn learn(&mut self, mac: Mac, port: PortId, now: Time) {

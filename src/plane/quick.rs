@@ -6,13 +6,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::flow_table::{Endpoint, Flow, FlowId, Side};
-use super::tcp::{TcpState, advance};
+use super::flow_table::{Endpoint, Flow, FlowId, Side, Whereabouts};
+use super::tcp::{TcpState, follow_in_order};
 use super::{Plane, tick, ticks};
-use crate::base::addr::{Mac, Protocol};
+use crate::base::addr::Protocol;
 use crate::base::time::Time;
 use crate::wire::frame::{Egress, FrameBuf};
-use crate::wire::parse::{Tcp, TcpFlags};
 use crate::wire::plain::Plain;
 use crate::wire::rewrite;
 
@@ -52,17 +51,25 @@ impl Plane {
             return false;
         };
         let flow = self.flows.get(id);
-        let slot = flow.binding;
-        let binding = self.services.binding(slot);
+        let binding = self.services.binding(flow.binding);
+        let from = flow.whereabouts();
         let (egress, socket) = match side {
             Side::Client => (binding.port, binding.socket),
-            Side::Server => (Some(flow.client_switch_port()), self.services.service(flow.service).socket),
+            Side::Server => (Some(from.port()), self.services.service(flow.service).socket),
         };
         let (Some(egress), Some(real_mac), SocketAddr::V4(socket)) = (egress, binding.mac, socket) else {
             return false;
         };
-        let needs_decision = binding.cutting.is_some()
-            || packet.src_mac == self.config.mac.bits()
+        // Whoever speaks from elsewhere, or to another station than the one that asked; also whoever has our own MAC,
+        // since the long way has never taken it for a client's or a real's.
+        let is_astray = match side {
+            Side::Client => from != Whereabouts::new(packet.src_mac, frame.ingress),
+            Side::Server => {
+                !from.is_of(packet.dst_mac) || real_mac.bits() != packet.src_mac || binding.port != Some(frame.ingress)
+            }
+        };
+        let needs_decision = is_astray
+            || binding.cutting.is_some()
             || egress == frame.ingress
             || match flow.state {
                 TcpState::Established | TcpState::ClientClosed | TcpState::ServerClosed => false,
@@ -77,18 +84,17 @@ impl Plane {
             return false;
         }
         let flow = self.flows.get_mut(id);
-        flow.seen = tick(now);
-        if packet.protocol == Protocol::Tcp {
-            advance(flow.state, &mut flow.tcp, side, &segment(packet));
+        let Plain { seq, ack, payload, .. } = *packet;
+        if packet.protocol == Protocol::Tcp && !follow_in_order(&mut flow.tcp, side, seq, ack, payload) {
+            return false;
         }
+        flow.seen = tick(now);
         match side {
             Side::Client => {
-                flow.seen_from(Mac::from_bits(packet.src_mac), frame.ingress);
                 rewrite::set_plain_destination(frame, packet.protocol, socket);
                 rewrite::set_macs(frame, Some(real_mac), None);
             }
             Side::Server => {
-                self.services.binding_mut(slot).port = Some(frame.ingress);
                 rewrite::set_plain_source(frame, packet.protocol, socket);
                 rewrite::set_macs(frame, None, Some(self.config.mac));
             }
@@ -96,13 +102,6 @@ impl Plane {
         frame.egress = Egress::Port(egress);
         true
     }
-}
-
-/// A plain packet as the segment it is.
-#[inline]
-fn segment(packet: &Plain) -> Tcp {
-    let Plain { src_port, dst_port, seq, ack, payload, .. } = *packet;
-    Tcp { src_port, dst_port, seq, ack, flags: TcpFlags::ACK, payload, window: 0 }
 }
 
 /// The client's end and the other one.

@@ -14,9 +14,11 @@ use super::plain;
 use crate::base::addr::{Mac, Protocol};
 
 /// Which end of the packet is rewritten.
-#[derive(Clone, Copy)]
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it is from.
     Source,
+    /// Where it goes.
     Destination,
 }
 
@@ -148,7 +150,7 @@ fn partly(field: [u8; 2], delta: u64) -> [u8; 2] {
 /// Writes the address and, for IPv4, the header checksum. Returns what that adds to sums over the pseudo-header;
 /// `None`, and nothing changed, if there is no such packet.
 #[inline(always)] // see `set`
-fn set_address(bytes: &mut [u8], l3: u16, end: End, to: IpAddr) -> Option<u64> {
+pub(super) fn set_address(bytes: &mut [u8], l3: u16, end: End, to: IpAddr) -> Option<u64> {
     let header = bytes.get_mut(usize::from(l3)..)?;
     match to {
         IpAddr::V4(to) => {
@@ -178,7 +180,7 @@ fn set_address(bytes: &mut [u8], l3: u16, end: End, to: IpAddr) -> Option<u64> {
 
 /// Writes the port; TCP and UDP keep ports at the same place. Returns what that adds to the transport's sum.
 #[inline(always)] // see `set`
-fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
+pub(super) fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
     let field = match end {
         End::Source => header.first_chunk_mut::<2>(),
         End::Destination => header.get_mut(2..).and_then(|h| h.first_chunk_mut::<2>()),
