@@ -47,9 +47,9 @@ impl Device {
     pub(crate) fn is_opened_for(&self, pattern: &str, level: Level) -> bool {
         let lines = self.config.system().iter().filter_map(|(_, line)| line.strip_prefix("privilege exec level "));
         let opened = lines.filter_map(|line| line.split_once(' '));
-        opened.into_iter().any(|(to, command)| {
-            to.parse::<u8>().is_ok_and(|to| level.0 <= to) && pattern.starts_with(command.trim())
-        })
+        opened
+            .into_iter()
+            .any(|(to, command)| to.parse::<u8>().is_ok_and(|to| level.0 <= to) && pattern.starts_with(command.trim()))
     }
 
     /// `enable` was right: the session is at `#`, with this level or the one of its user.
