@@ -103,6 +103,11 @@ impl Connection {
         self.terminal.is_waiting()
     }
 
+    /// True once a key was pressed; negotiations do not count.
+    pub fn has_typed(&self) -> bool {
+        self.terminal.has_typed()
+    }
+
     /// True once its session is past the login dialogue.
     pub fn is_logged_in(&self) -> bool {
         self.terminal.is_logged_in()

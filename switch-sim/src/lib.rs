@@ -15,6 +15,7 @@ pub mod grammar;
 pub mod personality;
 pub mod quirk;
 pub mod screens;
+pub mod server;
 pub mod shell;
 pub mod simbox;
 pub mod slb;

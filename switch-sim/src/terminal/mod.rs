@@ -22,6 +22,7 @@ mod prompt;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub(crate) use attempts::who;
 pub use attempts::{Attempts, DELAY_MAX};
 use history::History;
 use keys::{Key, Keys, LineEnds};
@@ -87,6 +88,7 @@ pub struct Terminal {
     swallowing: bool,
     opened: Time,
     last_input: Time,
+    has_typed: bool,
     logged_in: bool,
     /// False once the shell knows that the session has gone.
     connected: bool,
@@ -135,6 +137,8 @@ impl Terminal {
     pub fn resume(settings: Settings, origin: Origin, session: SessionId, shell: &mut dyn Shell, now: Time) -> Self {
         let mut terminal = Self::new(settings, origin, session, Manner::Interactive, now);
         terminal.logged_in = true;
+        // Who has shown a password or a key is no stranger who only sits there.
+        terminal.has_typed = shell.login_asks(session) != LoginAsks::Nothing;
         terminal.prompt(shell, now);
         terminal
     }
@@ -177,6 +181,7 @@ impl Terminal {
             swallowing: false,
             opened: now,
             last_input: now,
+            has_typed: manner == Manner::Command,
             logged_in: manner == Manner::Command,
             connected: true,
         }
@@ -184,12 +189,16 @@ impl Terminal {
 
     /// How many more bytes are taken now.
     pub fn room(&self) -> usize {
-        TYPED_MAX - self.typed.len()
+        match self.outlet.is_silent() {
+            true => TYPED_MAX,
+            false => TYPED_MAX - self.typed.len(),
+        }
     }
 
     /// Takes bytes typed, at most [`Terminal::room`] of them; says how many were taken.
     pub fn input(&mut self, bytes: &[u8], shell: &mut dyn Shell, now: Time) -> usize {
         self.last_input = now;
+        self.has_typed |= !bytes.is_empty();
         if self.outlet.is_silent() || matches!(self.stage, Stage::Closed) {
             return bytes.len();
         }
@@ -242,6 +251,11 @@ impl Terminal {
         let reads = matches!(self.stage, Stage::Prompt | Stage::Question(_) | Stage::More(_))
             || matches!(&self.stage, Stage::Login(login) if login.reads());
         self.typed.is_empty() && (reads || self.is_closed() || self.outlet.is_silent())
+    }
+
+    /// True once a key was pressed, or an SSH client has logged in with a password or a key.
+    pub fn has_typed(&self) -> bool {
+        self.has_typed
     }
 
     /// True once the session is past the login dialogue.
