@@ -1,6 +1,9 @@
 //! Who may come in and what he may do: users, passwords, privilege levels.
 
 use std::fmt;
+use std::num::NonZeroU32;
+
+use ring::pbkdf2::{self, PBKDF2_HMAC_SHA256};
 
 use crate::shell::LoginAsks;
 
@@ -11,32 +14,56 @@ pub struct Level(pub u8);
 impl Level {
     /// Everything.
     pub const SUPER_USER: Level = Level(0);
-    /// Interfaces, and everything that only shows.
+    /// Interfaces, saving, and everything that only shows.
     pub const PORT_CONFIG: Level = Level(4);
     /// Only what shows.
     pub const READ_ONLY: Level = Level(5);
 }
 
-/// A password. It is never printed and never shown by `Debug`.
+/// Rounds of the hash. A guess costs a millisecond, and so does a login.
+const ROUNDS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+
+/// A password, salted and hashed. What was typed is not kept anywhere.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    salt: [u8; 8],
+    hash: [u8; 32],
+}
 
 impl Secret {
     /// This password.
-    pub fn new(plain: &str) -> Secret {
-        Secret(plain.to_owned())
+    pub fn new(plain: &str, chance: &mut fastrand::Rng) -> Secret {
+        let salt = chance.u64(..).to_be_bytes();
+        let mut hash = [0; 32];
+        pbkdf2::derive(PBKDF2_HMAC_SHA256, ROUNDS, &salt, plain.as_bytes(), &mut hash);
+        Secret { salt, hash }
     }
 
-    /// Whether `typed` is the password. Takes as long for a wrong one as for a right one of the same length.
+    /// Whether `typed` is the password; takes the same time whatever it is.
     pub fn is(&self, typed: &str) -> bool {
-        let differences = self.0.bytes().zip(typed.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
-        self.0.len() == typed.len() && differences == 0
+        pbkdf2::verify(PBKDF2_HMAC_SHA256, ROUNDS, &self.salt, typed.as_bytes(), &self.hash).is_ok()
     }
 
-    /// The characters, for the start-up file alone.
-    pub(crate) fn for_flash(&self) -> &str {
-        &self.0
+    /// The secret that was saved as this word.
+    pub fn saved(word: &str) -> Option<Secret> {
+        let (salt, hash) = word.split_once('$')?;
+        Some(Secret { salt: bytes(salt)?, hash: bytes(hash)? })
     }
+
+    /// The word that stands for it in the start-up file.
+    pub(crate) fn to_saved(&self) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        format!("{}${}", hex(&self.salt), hex(&self.hash))
+    }
+}
+
+fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    let digits = hex.len() == 2 * N && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut bytes = [0; N];
+    for (n, byte) in bytes.iter_mut().enumerate().take_while(|_| digits) {
+        *byte = u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).ok()?;
+    }
+    digits.then_some(bytes)
 }
 
 impl fmt::Debug for Secret {
@@ -56,6 +83,27 @@ pub struct User {
     pub secret: Option<Secret>,
 }
 
+/// Whether lines of the configuration show passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Masked {
+    /// On a screen: [`Masked::STARS`] in their place.
+    Yes,
+    /// In the start-up file: hashed.
+    No,
+}
+
+impl Masked {
+    /// What screens print in the place of a password.
+    pub(crate) const STARS: &'static str = ".....";
+
+    fn word(self, secret: &Secret) -> String {
+        match self {
+            Masked::Yes => Masked::STARS.into(),
+            Masked::No => format!("8 {}", secret.to_saved()),
+        }
+    }
+}
+
 /// Users and passwords.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -69,7 +117,7 @@ pub struct Access {
     pub users: Vec<User>,
     /// `enable` asks for a user.
     pub enable_asks_user: bool,
-    /// A login ends at `#`.
+    /// A login ends at `#`, as with TACACS+.
     pub login_is_privileged: bool,
 }
 
@@ -117,5 +165,46 @@ impl Access {
         self.enable.retain(|(known, _)| *known != level);
         self.enable.extend(secret.map(|secret| (level, secret)));
         self.enable.sort_by_key(|(level, _)| *level);
+    }
+
+    /// The lines of the configuration.
+    pub(crate) fn lines(&self, masked: Masked) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (level, secret) in &self.enable {
+            let which = match level.0 {
+                0 => "super-user-password",
+                1..=4 => "port-config-password",
+                _ => "read-only-password",
+            };
+            lines.push(format!("enable {which} {}", masked.word(secret)));
+        }
+        lines.extend(
+            self.telnet_password.iter().map(|secret| format!("enable telnet password {}", masked.word(secret))),
+        );
+        for User { name, level, secret } in &self.users {
+            let privilege = if level.0 == 0 { String::new() } else { format!("privilege {} ", level.0) };
+            let password =
+                secret.as_ref().map_or("nopassword".into(), |secret| format!("password {}", masked.word(secret)));
+            lines.push(format!("username {name} {privilege}{password}"));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_known_again_and_never_shown() {
+        let mut chance = fastrand::Rng::with_seed(1);
+        let secret = Secret::new("open sesame", &mut chance);
+        assert!(secret.is("open sesame") && !secret.is("open sesam") && !secret.is(""));
+        let again = Secret::saved(&secret.to_saved()).expect("a saved secret");
+        assert!(again.is("open sesame"));
+        assert_ne!(secret, Secret::new("open sesame", &mut chance), "another salt");
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+        assert_eq!(Secret::saved("00$11"), None);
+        assert_eq!(Secret::saved(&"é".repeat(40)), None);
     }
 }

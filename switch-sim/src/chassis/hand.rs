@@ -12,13 +12,30 @@ use crate::slb::balancer::{Event, Submitted, Ticket};
 use crate::slb::change::{Change, Checked, Refusal};
 use crate::time::Time;
 
-/// A line that waits for its turn.
+/// Something that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) session: SessionId,
-    pub(super) text: String,
+    pub(super) what: What,
     /// Its number in the start-up file.
-    number: Option<usize>,
+    pub(super) number: Option<usize>,
+    /// Its answer is not given before.
+    pub(super) answer_at: Time,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A line that was typed.
+    Typed(String),
+    /// `reload`, and a `y`.
+    Reload,
+}
+
+impl Line {
+    /// A line of the start-up file, or of another hand than the sessions'.
+    pub(super) fn of_console(text: &str, number: Option<usize>) -> Line {
+        Line { session: CONSOLE, what: What::Typed(text.to_owned()), number, answer_at: Time::ZERO }
+    }
 }
 
 /// The line whose turn it is, while the box works on it.
@@ -29,15 +46,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn is_console(&self) -> bool {
-        self.line.session == CONSOLE
+    pub(super) fn session(&self) -> SessionId {
+        self.line.session
     }
 }
 
 /// What follows when the box has agreed.
 enum Then {
     /// The change is applied.
-    Apply { change: Change, mode: Option<Mode> },
+    Apply { change: Change, mode: Option<Mode>, notice: Vec<String> },
     /// The screen is printed.
     Print { found: Found<Action>, screen: fn(&Call<'_>) -> Vec<String> },
     /// The device starts anew.
@@ -49,35 +66,40 @@ const BAD_LINES_MAX: usize = 1_000;
 
 impl Chassis {
     /// Takes a line; `None` if its answer comes later.
-    pub(super) fn take(&mut self, session: SessionId, text: &str, now: Time) -> Option<Reply> {
+    pub(super) fn take(&mut self, session: SessionId, what: What, now: Time) -> Option<Reply> {
         self.work(now);
-        let line = Line { session, text: text.to_owned(), number: None };
+        let quirks = &self.device.settings.quirks;
+        let slow = quirks.fires(Quirk::SlowCommand, now).then(|| quirks.span(Quirk::SlowCommand));
+        let line = Line { session, what, number: None, answer_at: now + slow.unwrap_or_default() };
         if self.running.is_some() || !self.waiting.is_empty() {
             self.waiting.push_back(line);
             return None;
         }
-        self.begin(line, now)
+        match self.begin(line, now) {
+            Some((line, reply)) if line.answer_at > now => {
+                self.hand_over(line, reply, now);
+                None
+            }
+            done => done.map(|(_, reply)| reply),
+        }
     }
 
     /// Does everything that can be done now.
     pub(super) fn work(&mut self, now: Time) {
+        self.now = self.now.max(now);
         self.hear(now);
+        self.meddle(now);
         loop {
             if let Some(running) = self.running.take() {
-                match self.device.balancer.poll(running.ticket, now) {
-                    None => {
-                        self.running = Some(running);
-                        return;
-                    }
-                    Some(outcome) => {
-                        let reply = self.finish(&running.line, running.then, outcome, now);
-                        self.hand_over(running.line, reply, now);
-                    }
-                }
+                let Some(outcome) = self.device.balancer.poll(running.ticket, now) else {
+                    self.running = Some(running);
+                    return;
+                };
+                let reply = self.finish(&running.line, running.then, outcome, now);
+                self.hand_over(running.line, reply, now);
             }
             let Some(line) = self.waiting.pop_front() else { break };
-            if let Some(reply) = self.begin(Line { text: line.text.clone(), ..line }, now) {
-                let line = Line { session: line.session, text: line.text, number: line.number };
+            if let Some((line, reply)) = self.begin(line, now) {
                 self.hand_over(line, reply, now);
             }
         }
@@ -85,49 +107,68 @@ impl Chassis {
     }
 
     /// Begins a line whose turn it is; `None` if the box works on it now.
-    fn begin(&mut self, line: Line, now: Time) -> Option<Reply> {
-        let read = commands::with_grammar(&self.device, line.session, |grammar| grammar.read(&line.text));
+    fn begin(&mut self, line: Line, now: Time) -> Option<(Line, Reply)> {
+        let What::Typed(text) = &line.what else {
+            let submitted = self.device.balancer.restart(&self.device.config, now);
+            return self.wait(line, submitted, Then::Restart, now);
+        };
+        let read = commands::with_grammar(&self.device, line.session, |grammar| grammar.read(text));
         let found = match read {
             Ok(found) => found,
-            Err(why) => return Some(Reply::Done(self.not_a_command(&why))),
+            Err(why) => return Some((line, Reply::Done(self.not_a_command(&why)))),
         };
         let mut call = Call { device: &mut self.device, session: line.session, found: &found, now };
         let step = match call.run() {
             Ok(step) => step,
-            Err(trouble) => return Some(Reply::Done(self.trouble(trouble))),
+            Err(trouble) => return Some((line, Reply::Done(self.trouble(trouble)))),
         };
-        match step {
-            Step::Say(text) => Some(Reply::Done(text)),
-            Step::Enter(mode) => Some(self.enter(line.session, mode)),
-            Step::Close => Some(Reply::Close(Vec::new())),
+        let reply = match step {
+            Step::Say(text) => Reply::Done(text),
+            Step::Enter(mode) => self.enter(line.session, mode),
+            Step::Close => Reply::Close(Vec::new()),
             Step::Ask { question, echo, asked } => {
                 self.session(line.session, |session| session.question = Some(asked));
-                Some(Reply::Ask { text: Vec::new(), question, echo })
+                Reply::Ask { text: Vec::new(), question, echo }
             }
-            Step::Change(change, mode) => match self.device.config.check(&change) {
-                Err(refusal) => Some(Reply::Done(self.trouble(refusal.into()))),
-                Ok(Checked::AlreadySo) => {
-                    Some(mode.map_or(Reply::Done(Vec::new()), |mode| self.enter(line.session, mode)))
-                }
-                Ok(Checked::Needed) => {
-                    let submitted = self.device.balancer.submit(&change, &self.device.config, now);
-                    self.wait(line, submitted, Then::Apply { change, mode }, now)
-                }
-            },
+            Step::Change(change, mode) => return self.change(line, change, mode, Vec::new(), now),
+            Step::ChangeAndSay(change, notice) => return self.change(line, change, None, notice, now),
             Step::Show(screen) => {
                 let submitted = self.device.balancer.refresh(&self.device.config, now);
-                self.wait(line, submitted, Then::Print { found, screen }, now)
+                return self.wait(line, submitted, Then::Print { found, screen }, now);
             }
-            Step::Reload => {
-                let submitted = self.device.balancer.restart(&self.device.config, now);
-                self.wait(line, submitted, Then::Restart, now)
+        };
+        Some((line, reply))
+    }
+
+    fn change(
+        &mut self,
+        line: Line,
+        change: Change,
+        mode: Option<Mode>,
+        notice: Vec<String>,
+        now: Time,
+    ) -> Option<(Line, Reply)> {
+        match self.device.config.check(&change) {
+            Err(refusal) => Some((line, Reply::Done(self.trouble(refusal.into())))),
+            Ok(Checked::AlreadySo) => {
+                if let Some(mode) = mode {
+                    self.enter(line.session, mode);
+                }
+                Some((line, Reply::Done(notice)))
+            }
+            Ok(Checked::Needed) => {
+                let submitted = self.device.balancer.submit(&change, &self.device.config, now);
+                self.wait(line, submitted, Then::Apply { change, mode, notice }, now)
             }
         }
     }
 
-    fn wait(&mut self, line: Line, submitted: Submitted, then: Then, now: Time) -> Option<Reply> {
+    fn wait(&mut self, line: Line, submitted: Submitted, then: Then, now: Time) -> Option<(Line, Reply)> {
         match submitted {
-            Submitted::Done(outcome) => Some(self.finish(&line, then, outcome, now)),
+            Submitted::Done(outcome) => {
+                let reply = self.finish(&line, then, outcome, now);
+                Some((line, reply))
+            }
             Submitted::Later(ticket) => {
                 self.running = Some(Running { line, ticket, then });
                 None
@@ -141,17 +182,27 @@ impl Chassis {
             return Reply::Done(self.trouble(refusal.into()));
         }
         match then {
-            Then::Apply { change, mode } => {
+            Then::Apply { change, mode, notice } => {
                 self.device.config.apply(&change);
+                if let Change::RemoveReal { name } = change {
+                    self.device.deleters.insert(name, line.session);
+                }
                 self.hear(now);
-                mode.map_or(Reply::Done(Vec::new()), |mode| self.enter(line.session, mode))
+                if let Some(mode) = mode {
+                    self.enter(line.session, mode);
+                }
+                Reply::Done(notice)
             }
             Then::Print { found, screen } => {
                 self.amend(now);
                 let call = Call { device: &mut self.device, session: line.session, found: &found, now };
-                Reply::Done(screen(&call))
+                let text = screen(&call);
+                Reply::Done(self.falsified(found.row.pattern, text, now))
             }
-            Then::Restart => Reply::Close(Vec::new()),
+            Then::Restart => {
+                self.restart(line.session, now);
+                Reply::Close(Vec::new())
+            }
         }
     }
 
@@ -162,20 +213,16 @@ impl Chassis {
 
     /// Gives an answer to the session that waits for it.
     fn hand_over(&mut self, line: Line, reply: Reply, now: Time) {
-        if let (Some(number), Reply::Done(said)) = (line.number, &reply)
-            && !said.is_empty()
-            && self.bad_lines.len() < BAD_LINES_MAX
-        {
-            let said = said.join(" / ");
-            self.bad_lines.push(BadLine { number, text: line.text, said });
-            return;
-        }
-        if line.session != CONSOLE {
-            self.session(line.session, |session| session.reply = Some((now, reply)));
+        if let (Some(number), Reply::Done(said), What::Typed(text)) = (line.number, &reply, &line.what) {
+            if !said.is_empty() && self.bad_lines.len() < BAD_LINES_MAX {
+                self.bad_lines.push(BadLine { number, text: text.clone(), said: said.join(" / ") });
+            }
+        } else if line.session != CONSOLE {
+            self.session(line.session, |session| session.reply = Some((line.answer_at.max(now), reply)));
         }
     }
 
-    fn session(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+    pub(super) fn session(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         if let Some(session) = self.device.sessions.get_mut(&id) {
             change(session);
         }
@@ -187,16 +234,17 @@ impl Chassis {
             match event {
                 Event::RealDeleted(name) => {
                     self.device.config.apply(&Change::ForgetReal { name: name.clone() });
-                    let at = now + self.device.settings.quirks.span(Quirk::LateDeletion);
                     let text = self.device.templates.word(Text::Deleted, &[&name]);
-                    for (_, session) in self.device.sessions.iter_mut().filter(|(id, _)| **id != CONSOLE) {
-                        session.notify(at, text.clone());
+                    self.device.log(now, &text);
+                    let at = now + self.device.settings.quirks.span(Quirk::LateDeletion);
+                    if let Some(deleter) = self.device.deleters.remove(&name) {
+                        self.session(deleter, |session| session.notify(at, text));
                     }
                 }
                 Event::RealPortDeleted(real, port) => {
                     self.device.config.apply(&Change::ForgetRealPort { real, port });
                 }
-                Event::Log(_) => {}
+                Event::Log(text) => self.device.log(now, text),
             }
         }
     }
@@ -225,52 +273,4 @@ impl Chassis {
             Trouble::Said(text) => text,
         }
     }
-
-    /// Reads the start-up file. Bindings come last: a file may name virtual servers before real ones.
-    pub(super) fn boot(&mut self, now: Time) {
-        self.session(CONSOLE, |session| session.mode = Mode::Config);
-        let text = match self.device.flash.load() {
-            Ok(text) => text.unwrap_or_default(),
-            Err(why) => {
-                let said = format!("the start-up file cannot be read: {why}");
-                self.bad_lines.push(BadLine { number: 0, text: String::new(), said });
-                String::new()
-            }
-        };
-        let mut block = "";
-        let mut late = Vec::new();
-        let mut late_block = "";
-        for (at, line) in text.lines().enumerate() {
-            let words = line.trim();
-            let line = |text: &str| Line { session: CONSOLE, text: text.to_owned(), number: Some(at + 1) };
-            if words.is_empty() || words.starts_with('!') || is_heading(words) {
-                continue;
-            }
-            if words == "end" {
-                break;
-            }
-            if words.starts_with("server virtual") {
-                block = words;
-            }
-            if words.starts_with("bind ") {
-                if late_block != block {
-                    late_block = block;
-                    let name = block.split_whitespace().nth(2).unwrap_or_default();
-                    late.push(line(&format!("server virtual {name}")));
-                }
-                late.push(line(words));
-            } else {
-                self.waiting.push_back(line(words));
-            }
-        }
-        self.waiting.extend(late);
-        self.work(now);
-    }
-}
-
-/// Lines of a configuration that say nothing: which version wrote it, and what a screen puts before it.
-fn is_heading(line: &str) -> bool {
-    ["ver ", "module ", "Building configuration", "Current configuration", "Startup-config data"]
-        .iter()
-        .any(|heading| line.starts_with(heading))
 }

@@ -9,14 +9,16 @@
 //! found good for a change is still the same when the box has agreed to it, and nothing is ever half applied.
 
 pub mod access;
+mod boot;
 pub(crate) mod device;
+mod faults;
 pub mod flash;
 mod hand;
 pub mod mode;
 mod session;
 mod shell;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use access::Access;
@@ -53,8 +55,12 @@ pub struct Settings {
     pub quirks: Quirks,
     /// Sessions at one time.
     pub sessions_max: usize,
-    /// How long a session may be silent; `None` for ever.
+    /// How long a session may be silent, unless `telnet timeout` says otherwise; `None` for ever.
     pub idle_limit: Option<Duration>,
+    /// When the device was started, as its screens write it: the emulator has no clock of its own.
+    pub started: String,
+    /// For everything left to chance.
+    pub seed: u64,
 }
 
 impl Settings {
@@ -71,6 +77,8 @@ impl Settings {
             quirks: Quirks::none(),
             sessions_max: 5,
             idle_limit: None,
+            started: "00:00:00 GMT+00 Sat Jan 01 2000".into(),
+            seed: 0,
         }
     }
 }
@@ -96,25 +104,42 @@ pub struct Chassis {
     running: Option<Running>,
     bad_lines: Vec<BadLine>,
     next_session: u32,
+    /// The latest moment that was handed in.
+    now: Time,
+    meddles_at: Time,
+    /// A reload lost what was saved.
+    flash_is_lost: bool,
 }
 
 impl Chassis {
     /// A device with this box behind it; it reads its start-up file first.
     pub fn new(mut settings: Settings, balancer: Box<dyn SlbBox>) -> Chassis {
         let flash = std::mem::replace(&mut settings.flash, Box::new(MemoryFlash::default()));
-        let templates = settings.templates.clone();
         let device = Device {
             host: settings.hostname.clone(),
             config: Config::new(settings.limits),
             access: settings.access.clone(),
             balancer,
-            templates,
+            templates: settings.templates.clone(),
             flash,
+            saved: Vec::new(),
             sessions: BTreeMap::from([(CONSOLE, Session::new(None, Time::ZERO))]),
+            deleters: HashMap::new(),
+            log: VecDeque::new(),
+            chance: fastrand::Rng::with_seed(settings.seed),
+            booted_at: Time::ZERO,
             settings,
         };
-        let mut chassis =
-            Chassis { device, waiting: VecDeque::new(), running: None, bad_lines: Vec::new(), next_session: 1 };
+        let mut chassis = Chassis {
+            device,
+            waiting: VecDeque::new(),
+            running: None,
+            bad_lines: Vec::new(),
+            next_session: 1,
+            now: Time::ZERO,
+            meddles_at: Time::ZERO,
+            flash_is_lost: false,
+        };
         chassis.boot(Time::ZERO);
         chassis
     }
@@ -132,7 +157,7 @@ impl Chassis {
     /// Whether the start-up file is still being worked off.
     pub fn is_booting(&self) -> bool {
         self.waiting.iter().any(|line| line.session == CONSOLE)
-            || self.running.as_ref().is_some_and(Running::is_console)
+            || self.running.as_ref().is_some_and(|running| running.session() == CONSOLE)
     }
 
     /// The configuration in force.

@@ -17,6 +17,13 @@ pub enum Mode {
     Real(Name),
     /// `(config-vs-NAME)`.
     Virtual(Name),
+    /// On a barrel processor: `HOST1/1#`.
+    Barrel {
+        /// Of the module in this slot.
+        slot: u32,
+        /// Which of its processors.
+        cpu: u32,
+    },
     /// A mode of another block.
     Block {
         /// Which kind.
@@ -31,7 +38,7 @@ pub enum Mode {
 impl Mode {
     /// Whether this is the configuration mode or one below it.
     pub fn is_config(&self) -> bool {
-        !matches!(self, Mode::User | Mode::Privileged)
+        !matches!(self, Mode::User | Mode::Privileged | Mode::Barrel { .. })
     }
 
     /// Where `exit` leads; `None` out of the device.
@@ -39,7 +46,7 @@ impl Mode {
         match self {
             Mode::User => None,
             Mode::Privileged => Some(Mode::User),
-            Mode::Config => Some(Mode::Privileged),
+            Mode::Config | Mode::Barrel { .. } => Some(Mode::Privileged),
             Mode::Real(_) | Mode::Virtual(_) | Mode::Block { .. } => Some(Mode::Config),
         }
     }
@@ -49,6 +56,7 @@ impl Mode {
             Mode::User => ">".into(),
             Mode::Privileged => "#".into(),
             Mode::Config => "(config)#".into(),
+            Mode::Barrel { slot, cpu } => format!("{slot}/{cpu}#"),
             Mode::Real(name) => format!("(config-rs-{name})#"),
             Mode::Virtual(name) => format!("(config-vs-{name})#"),
             Mode::Block { kind, .. } if !kind.prompt_names_it() => format!("({})#", kind.prompt()),

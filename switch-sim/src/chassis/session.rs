@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) reply: Option<(Time, Reply)>,
     /// Texts that land on the terminal, and when.
     pub(crate) notices: VecDeque<(Time, String)>,
+    /// Stands before the prompt, once.
+    pub(crate) glued: String,
     /// Wrong passwords, at the login or at `enable`, since the last right one.
     pub(crate) failures: u32,
     pub(crate) last_input: Time,
@@ -44,6 +46,7 @@ impl Session {
             question: None,
             reply: None,
             notices: VecDeque::new(),
+            glued: String::new(),
             failures: 0,
             last_input: now,
             ended: false,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::access::Level;
+use super::hand::What;
 use super::mode::Mode;
 use super::session::Session;
 use super::{CONSOLE, Chassis};
@@ -11,8 +12,11 @@ use crate::screens::Text;
 use crate::shell::{Completion, Echo, LoginAnswer, LoginAsks, Origin, Reply, SessionId, Shell, Transport};
 use crate::time::Time;
 
-/// Wrong passwords until the device hangs up.
-const FAILURES_MAX: u32 = 3;
+/// Wrong passwords at the login until the device hangs up.
+const LOGIN_FAILURES_MAX: u32 = 3;
+
+/// Wrong passwords at `enable` until it does. Clients that are in use try three times and expect an answer each time.
+const ENABLE_FAILURES_MAX: u32 = 5;
 
 impl Shell for Chassis {
     fn connect(&mut self, origin: Origin, now: Time) -> Result<SessionId, String> {
@@ -43,7 +47,7 @@ impl Shell for Chassis {
                 self.welcome(session, name, level, now);
                 LoginAnswer::Welcome
             }
-            None => match self.failed(session) {
+            None => match self.failed(session, LOGIN_FAILURES_MAX) {
                 Failures::Few => LoginAnswer::Wrong,
                 Failures::Enough => LoginAnswer::Enough,
             },
@@ -59,14 +63,16 @@ impl Shell for Chassis {
         let (mode, _) = self.device.standing(session);
         let origin = self.device.sessions.get(&session).and_then(|session| session.origin);
         let transport = origin.map_or(Transport::Telnet, |origin| origin.transport);
-        mode.prompt(&self.device.settings.prompt_prefix, transport, &self.device.host)
+        let glued = self.device.sessions.get(&session).map_or("", |session| session.glued.as_str());
+        format!("{glued}{}", mode.prompt(&self.device.settings.prompt_prefix, transport, &self.device.host))
     }
 
     fn submit(&mut self, session: SessionId, line: &str, now: Time) -> Reply {
         if let Some(session) = self.device.sessions.get_mut(&session) {
             session.last_input = now;
+            session.glued.clear();
         }
-        self.take(session, line, now).unwrap_or(Reply::Pending)
+        self.take(session, What::Typed(line.to_owned()), now).unwrap_or(Reply::Pending)
     }
 
     fn answer(&mut self, session: SessionId, line: &str, now: Time) -> Reply {
@@ -88,16 +94,19 @@ impl Shell for Chassis {
                     Some(name) => access.user(name, line).map(|user| user.level),
                     None => access.enable(line),
                 };
-                match (level, level.is_none().then(|| self.failed(session))) {
+                match (level, level.is_none().then(|| self.failed(session, ENABLE_FAILURES_MAX))) {
                     (Some(level), _) => {
-                        self.device.promote(session, level);
+                        self.device.promote(session, Some(level));
                         Reply::Done(Vec::new())
                     }
                     (None, Some(Failures::Enough)) => Reply::Close(self.device.templates.lines(Text::EnableWrong, &[])),
                     (None, _) => Reply::Done(self.device.templates.lines(Text::EnableWrong, &[])),
                 }
             }
-            Question::Reload => self.take(session, line, now).unwrap_or(Reply::Pending),
+            Question::Reload if line.trim_start().to_ascii_lowercase().starts_with('y') => {
+                self.take(session, What::Reload, now).unwrap_or(Reply::Pending)
+            }
+            Question::Reload => Reply::Done(Vec::new()),
         }
     }
 
@@ -148,7 +157,12 @@ impl Shell for Chassis {
     }
 
     fn idle_limit(&self, _session: SessionId) -> Option<Duration> {
-        self.device.settings.idle_limit
+        let line = self.device.config.system().get("telnet timeout");
+        match line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()) {
+            Some(0) => None,
+            Some(minutes) => Some(Duration::from_secs(60 * minutes)),
+            None => self.device.settings.idle_limit,
+        }
     }
 
     fn is_ended(&self, session: SessionId) -> bool {
@@ -161,7 +175,7 @@ impl Shell for Chassis {
             let reply = session.reply.as_ref().map(|(at, _)| *at);
             reply.into_iter().chain(session.notices.front().map(|(at, _)| *at))
         });
-        own.chain(self.device.balancer.next_deadline()).min()
+        own.chain(self.device.balancer.next_deadline()).chain(self.next_meddling()).min()
     }
 }
 
@@ -173,6 +187,7 @@ enum Failures {
 impl Chassis {
     fn welcome(&mut self, session: SessionId, name: &str, level: Option<Level>, now: Time) {
         let privileged = self.device.access.login_is_privileged;
+        self.device.log(now, format_args!("login{}{name}", if name.is_empty() { "" } else { " by " }));
         let Some(session) = self.device.sessions.get_mut(&session) else { return };
         session.user = (!name.is_empty()).then(|| name.to_owned());
         session.level = level.unwrap_or(Level::SUPER_USER);
@@ -181,9 +196,9 @@ impl Chassis {
         session.last_input = now;
     }
 
-    fn failed(&mut self, session: SessionId) -> Failures {
+    fn failed(&mut self, session: SessionId, max: u32) -> Failures {
         let Some(session) = self.device.sessions.get_mut(&session) else { return Failures::Enough };
         session.failures += 1;
-        if session.failures < FAILURES_MAX { Failures::Few } else { Failures::Enough }
+        if session.failures < max { Failures::Few } else { Failures::Enough }
     }
 }

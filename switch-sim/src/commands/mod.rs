@@ -3,25 +3,33 @@
 //! A row's function never waits and never prints: it says what is to be done ([`Step`]), and the chassis does it. A function
 //! that only fills in a line of the configuration does not exist: such rows are [`set`] and share one function.
 
+mod blocks;
+mod call;
 mod config;
+mod content;
 mod exec;
+mod health;
 mod real;
 mod show;
+mod system;
 mod virtual_server;
+mod words;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+pub(crate) use call::Call;
+use words::meaning;
 
 use crate::chassis::access::Level;
 use crate::chassis::device::Device;
 use crate::chassis::mode::Mode;
-use crate::grammar::word::BadName;
-use crate::grammar::{Form, Found, Grammar, Row, Table, Undo};
+use crate::grammar::{Grammar, Row, Table, Undo};
 use crate::personality::Personality;
 use crate::shell::{Echo, SessionId};
 use crate::slb::balancer::Ability;
-use crate::slb::change::{Change, Place, Refusal};
-use crate::slb::words::{NAME_MAX, Name, NotAName, Port};
-use crate::time::Time;
+use crate::slb::block::BlockKind;
+use crate::slb::change::{Change, Refusal};
 
 /// What a row does, and who may.
 #[derive(Debug)]
@@ -43,14 +51,8 @@ enum Run {
     Do(Function),
     /// Keeps the line in the configuration, at the place of the mode.
     Keep,
-}
-
-/// A command on its way.
-pub(crate) struct Call<'c> {
-    pub(crate) device: &'c mut Device,
-    pub(crate) session: SessionId,
-    pub(crate) found: &'c Found<Action>,
-    pub(crate) now: Time,
+    /// Begins or enters a block, named by the first value.
+    Block(BlockKind),
 }
 
 /// What a command asks the chassis to do.
@@ -61,14 +63,14 @@ pub(crate) enum Step {
     Enter(Mode),
     /// Change the configuration, if it and the box agree, then go to the mode.
     Change(Change, Option<Mode>),
+    /// The same, with a notice.
+    ChangeAndSay(Change, Vec<String>),
     /// Bring the box's reports up to date, then print what this says.
     Show(fn(&Call<'_>) -> Vec<String>),
     /// Ask.
     Ask { question: String, echo: Echo, asked: Question },
     /// End the session.
     Close,
-    /// Forget everything since the last `write memory`.
-    Reload,
 }
 
 /// A question that waits for an answer.
@@ -102,6 +104,10 @@ impl From<Refusal> for Trouble {
 const XL: u8 = 1;
 const ADX: u8 = 2;
 const ACM: u8 = 4;
+/// Those with the newer content switching.
+const NEWER: u8 = ADX | ACM;
+/// Those with the older one.
+const CLASSIC: u8 = XL | ADX;
 
 fn bit(personality: Personality) -> u8 {
     match personality {
@@ -129,6 +135,11 @@ const fn both(pattern: &'static str, help: &'static str, function: Function) -> 
 /// A line that the configuration keeps, and `no` takes away.
 const fn set(pattern: &'static str, help: &'static str) -> Row<Action> {
     row(pattern, help, Run::Keep, Undo::WithNo)
+}
+
+/// The first line of a block; `no` takes the whole block away.
+const fn block(pattern: &'static str, help: &'static str, kind: BlockKind) -> Row<Action> {
+    row(pattern, help, Run::Block(kind), Undo::WithNo)
 }
 
 impl Row<Action> {
@@ -160,17 +171,41 @@ struct Tables {
     config: Table<Action>,
     real: Table<Action>,
     virtual_server: Table<Action>,
+    barrel: Table<Action>,
+    blocks: BTreeMap<BlockKind, Table<Action>>,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    user: Table::new(exec::USER),
-    privileged: Table::new(exec::PRIVILEGED.iter().chain(exec::SAVING)),
-    everywhere: Table::new(show::ROWS.iter().chain(exec::EVERYWHERE)),
-    in_config: Table::new(exec::IN_CONFIG.iter().chain(exec::SAVING)),
-    config: Table::new(config::ROWS),
+    user: Table::new(joined(&[exec::USER, exec::LOOKING])),
+    privileged: Table::new(joined(&[exec::PRIVILEGED, exec::LOOKING, exec::SAVING, show::PRIVILEGED])),
+    everywhere: Table::new(joined(&[show::ROWS, exec::EVERYWHERE])),
+    in_config: Table::new(joined(&[exec::IN_CONFIG, exec::SAVING, show::PRIVILEGED])),
+    config: Table::new(joined(&[config::ROWS, health::CONFIG, content::CONFIG, blocks::CONFIG, system::ROWS])),
     real: Table::new(real::ROWS),
     virtual_server: Table::new(virtual_server::ROWS),
+    barrel: Table::new(show::BARREL),
+    blocks: BlockKind::ALL.into_iter().map(|kind| (kind, Table::new(rows_of(kind)))).collect(),
 });
+
+fn joined(parts: &[&'static [Row<Action>]]) -> impl Iterator<Item = &'static Row<Action>> {
+    parts.iter().copied().flatten()
+}
+
+fn rows_of(kind: BlockKind) -> &'static [Row<Action>] {
+    match kind {
+        BlockKind::PortProfile => health::PORT_PROFILE,
+        BlockKind::HealthCheck => health::HEALTH_CHECK,
+        BlockKind::MatchList => health::MATCH_LIST,
+        BlockKind::PortPolicy => health::PORT_POLICY,
+        BlockKind::UrlMap => content::URL_MAP,
+        BlockKind::CswPolicy => content::CSW_POLICY,
+        BlockKind::HttpTrlPolicy => blocks::HTTP_TRL,
+        BlockKind::ClientConnectionLimit => blocks::CONNECTION_LIMIT,
+        BlockKind::CacheGroup => blocks::CACHE_GROUP,
+        BlockKind::Interface => blocks::INTERFACE,
+        BlockKind::RoleTemplate => blocks::ROLE_TEMPLATE,
+    }
+}
 
 /// Runs `use_it` with the grammar of this session's mode.
 pub(crate) fn with_grammar<T>(
@@ -183,7 +218,7 @@ pub(crate) fn with_grammar<T>(
     let personality = bit(device.settings.personality);
     let may = |row: &'static Row<Action>| {
         row.action.on & personality != 0
-            && (row.action.level >= level || device.access_exceptions(row.pattern, level))
+            && (row.action.level >= level || device.is_opened_for(row.pattern, level))
             && row.action.needs.is_none_or(|ability| device.balancer.able(ability))
     };
     let own: Vec<(u8, &Table<Action>)> = match mode {
@@ -192,7 +227,8 @@ pub(crate) fn with_grammar<T>(
         Mode::Config => vec![(0, &tables.config), (0, &tables.in_config), (0, &tables.everywhere)],
         Mode::Real(_) => in_block(&tables.real, tables),
         Mode::Virtual(_) => in_block(&tables.virtual_server, tables),
-        Mode::Block { .. } => in_block(&tables.real, tables),
+        Mode::Block { kind, .. } => in_block(&tables.blocks[kind], tables),
+        Mode::Barrel { .. } => vec![(0, &tables.barrel), (0, &tables.everywhere)],
     };
     use_it(&Grammar::new(&own, &may, meaning))
 }
@@ -202,101 +238,25 @@ fn in_block<'t>(own: &'t Table<Action>, tables: &'t Tables) -> Vec<(u8, &'t Tabl
     vec![(0, own), (0, &tables.in_config), (0, &tables.everywhere), (1, &tables.config)]
 }
 
-/// What a keyword means where no row says it.
-fn meaning(keyword: &str) -> &'static str {
-    match keyword {
-        "no" => "Undo or disable",
-        "server" => "Server load balancing",
-        "show" => "Display system information",
-        "clear" => "Clear table, statistics or sessions",
-        "configure" => "Enter configuration mode",
-        "write" => "Save or display the configuration",
-        "port" => "Application port",
-        _ => "",
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Call<'_> {
-    /// Does what the row says.
-    pub(crate) fn run(&mut self) -> Result<Step, Trouble> {
-        match self.found.row.action.run {
-            Run::Do(function) => function(self),
-            Run::Keep => self.keep(),
-        }
-    }
-
-    pub(crate) fn form(&self) -> Form {
-        self.found.form
-    }
-
-    /// The n-th name.
-    pub(crate) fn name(&self, n: usize) -> Result<Name, Trouble> {
-        match self.found.arguments.name(n) {
-            Some(Ok(name)) => Ok(name.clone()),
-            Some(Err(bad)) => Err(bad_name(bad).into()),
-            None => Err(Trouble::Incomplete),
-        }
-    }
-
-    /// The n-th port.
-    pub(crate) fn port(&self, n: usize) -> Result<Port, Trouble> {
-        self.found.arguments.port(n).copied().ok_or(Trouble::Incomplete)
-    }
-
-    /// The number of a line; `None` behind `no`, which asks for the default.
-    pub(crate) fn value(&self) -> Result<Option<u32>, Trouble> {
-        match self.form() {
-            Form::Plain => self.found.arguments.number(0).copied().map(Some).ok_or(Trouble::Incomplete),
-            Form::No => Ok(None),
-        }
-    }
-
-    /// The mode of the session.
-    pub(crate) fn mode(&self) -> Mode {
-        self.device.standing(self.session).0.clone()
-    }
-
-    /// The real server whose mode this is.
-    pub(crate) fn real(&self) -> Result<Name, Trouble> {
-        match self.mode() {
-            Mode::Real(name) => Ok(name),
-            _ => Err(Trouble::Incomplete),
-        }
-    }
-
-    /// The virtual server whose mode this is.
-    pub(crate) fn virtual_server(&self) -> Result<Name, Trouble> {
-        match self.mode() {
-            Mode::Virtual(name) => Ok(name),
-            _ => Err(Trouble::Incomplete),
-        }
-    }
-
-    /// Keeps or removes the line at the place where the session stands.
-    fn keep(&self) -> Result<Step, Trouble> {
-        let of_port = self.found.line.starts_with("port ").then(|| self.port(0)).transpose()?;
-        let place = match (self.mode(), of_port) {
-            (Mode::Real(name), Some(port)) => Place::RealPort(name, port),
-            (Mode::Real(name), None) => Place::Real(name),
-            (Mode::Virtual(name), Some(port)) => Place::VirtualPort(name, port),
-            (Mode::Virtual(name), None) => Place::Virtual(name),
-            (Mode::Block { kind, name, .. }, _) => Place::Block(kind, name),
-            (Mode::Config | Mode::Privileged | Mode::User, _) => Place::System,
-        };
-        let prefix = of_port.map_or(String::new(), |port| format!("port {port} "));
-        let behind = |text: &str| text.strip_prefix(&prefix).unwrap_or(text).trim_end().to_owned();
-        let line = match self.form() {
-            Form::Plain => Some(behind(&self.found.line)),
-            Form::No => None,
-        };
-        Ok(Step::Change(Change::SetLine { place, key: behind(&self.found.key), line }, None))
-    }
-}
-
-fn bad_name(bad: &BadName) -> Refusal {
-    let name = bad.text.chars().take(2 * NAME_MAX).collect();
-    match bad.why {
-        NotAName::TooLong => Refusal::NameTooLong { name },
-        NotAName::Empty | NotAName::Character => Refusal::BadName { name },
+    #[test]
+    fn every_keyword_has_help() {
+        let tables = &*TABLES;
+        let all = [
+            &tables.user,
+            &tables.privileged,
+            &tables.everywhere,
+            &tables.in_config,
+            &tables.config,
+            &tables.real,
+            &tables.virtual_server,
+            &tables.barrel,
+        ];
+        let words = all.into_iter().chain(tables.blocks.values()).flat_map(Table::keywords_without_help);
+        let mute: std::collections::BTreeSet<&str> = words.filter(|word| meaning(word).is_empty()).collect();
+        assert!(mute.is_empty(), "nothing to say about {mute:?}");
     }
 }

@@ -55,6 +55,10 @@ pub struct Found<A: 'static> {
     pub row: &'static Row<A>,
     /// Which form of it.
     pub form: Form,
+    /// The rank of its table: 0 is the mode's own.
+    pub rank: u8,
+    /// The words as they were typed.
+    pub typed: Vec<String>,
     /// The values of its arguments and choices.
     pub arguments: Arguments,
     /// The line in full words, as the configuration prints it; without `no`.

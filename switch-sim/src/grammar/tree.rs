@@ -63,6 +63,16 @@ impl<A: 'static> Table<A> {
         }
     }
 
+    /// Every keyword that has no row's help.
+    pub fn keywords_without_help(&self) -> BTreeSet<&'static str> {
+        let edges = self.nodes.iter().flat_map(|node| &node.edges).filter(|edge| edge.help.is_none());
+        let words = edges.filter_map(|edge| match edge.token {
+            Token::Keyword(word) | Token::Choice(word) => Some(word),
+            Token::Argument(_) => None,
+        });
+        words.collect()
+    }
+
     fn insert(&mut self, row: usize, form: Form, root: usize, parts: &[Part], about: usize, last: Option<usize>) {
         let mut here = BTreeSet::from([root]);
         for (n, part) in parts.iter().enumerate() {
@@ -71,7 +81,7 @@ impl<A: 'static> Table<A> {
                 let help = self.rows[row].help;
                 for node in &mut self.nodes {
                     let edges = node.edges.iter_mut().filter(|edge| here.contains(&edge.target));
-                    edges.for_each(|edge| edge.help = Some(help));
+                    edges.for_each(|edge| edge.help = edge.help.or(Some(help)));
                 }
             }
         }
@@ -110,6 +120,12 @@ impl<A: 'static> Table<A> {
     fn edge(&mut self, node: usize, token: Token, key: bool, row: usize, target: Option<usize>) -> usize {
         let spare = self.nodes.len();
         let edges = &mut self.nodes[node].edges;
+        if let Token::Keyword(word) | Token::Choice(word) = token {
+            let other = |edge: &Edge| {
+                edge.token != token && matches!(edge.token, Token::Keyword(is) | Token::Choice(is) if is == word)
+            };
+            assert!(!edges.iter().any(other), "`{word}` of `{}` is a choice in another row", self.rows[row].pattern);
+        }
         let at = edges.iter().position(|edge| edge.token == token).unwrap_or_else(|| {
             let target = target.unwrap_or(spare);
             edges.push(Edge { token, target, key, rows: Vec::new(), help: None });
@@ -187,7 +203,7 @@ impl<'g, A: 'static> Grammar<'g, A> {
                             printed: rest(),
                         };
                         steps.push(step);
-                        return self.end(&[next], steps);
+                        return self.end(&[next], steps, &words);
                     }
                     _ => return Err(NotACommand::Invalid(rest())),
                 },
@@ -195,15 +211,16 @@ impl<'g, A: 'static> Grammar<'g, A> {
             steps.push(step);
             here = next;
         }
-        self.end(&here, steps)
+        self.end(&here, steps, &words)
     }
 
-    fn end(&self, here: &[At], steps: Vec<Step>) -> Result<Found<A>, NotACommand> {
+    fn end(&self, here: &[At], steps: Vec<Step>, words: &[Word]) -> Result<Found<A>, NotACommand> {
         let ends = here.iter().flat_map(|at| {
-            let (_, table) = self.tables[at.table];
-            table.nodes[at.node].ends.iter().map(move |(row, form)| (table.rows[*row], *form))
+            let (rank, table) = self.tables[at.table];
+            table.nodes[at.node].ends.iter().map(move |(row, form)| (table.rows[*row], *form, rank))
         });
-        let (row, form) = ends.into_iter().find(|(row, _)| (self.may)(row)).ok_or(NotACommand::Incomplete)?;
+        let (row, form, rank) = ends.into_iter().find(|(row, ..)| (self.may)(row)).ok_or(NotACommand::Incomplete)?;
+        let typed = words.iter().map(|word| word.text.clone()).collect();
         let spoken = if form == Form::No { &steps[1..] } else { &steps[..] };
         let line = spoken.iter().map(|step| step.printed.as_str()).collect::<Vec<_>>().join(" ");
         // The device prints two blanks there (seen in several configurations).
@@ -211,7 +228,7 @@ impl<'g, A: 'static> Grammar<'g, A> {
         let about = spoken.iter().filter(|step| step.key);
         let key = about.map(|step| step.printed.as_str()).collect::<Vec<_>>().join(" ");
         let arguments = Arguments(steps.into_iter().filter_map(|step| step.value).collect());
-        Ok(Found { row, form, arguments, line, key })
+        Ok(Found { row, form, rank, typed, arguments, line, key })
     }
 
     fn start(&self) -> Vec<At> {

@@ -1,7 +1,13 @@
 //! What the device prints: the template file ([`template`]), the sections it has ([`texts`]), and the screens.
 
-pub mod running_config;
-pub mod server_bind;
+pub(crate) mod caches;
+pub(crate) mod content;
+pub(crate) mod running_config;
+pub(crate) mod server_bind;
+pub(crate) mod server_real;
+pub(crate) mod server_tables;
+pub(crate) mod server_virtual;
+pub(crate) mod system;
 pub mod template;
 pub mod texts;
 
@@ -29,15 +35,8 @@ pub fn refusal(templates: &Templates, refusal: &Refusal) -> Vec<String> {
         Refusal::NotBound { real, port } => say(Text::NotBound, &[real, port]),
         Refusal::DefaultPort => say(Text::DefaultPort, &[]),
         Refusal::NoSuchBlock { kind, name } => say(Text::NoSuchBlock, &[&kind.noun(), name]),
-        Refusal::NoSuchLine { what } => say(Text::NoSuchLine, &[what]),
         Refusal::Full { what, max } => say(Text::Full, &[what, max]),
         Refusal::Unsupported { what } => say(Text::Unsupported, &[what]),
         Refusal::Failed { why } => say(Text::Failed, &[why]),
     }
-}
-
-/// With a capital letter: some screens print states that way.
-pub(crate) fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_ascii_uppercase().to_string() + letters.as_str())
 }

@@ -14,7 +14,7 @@ use crate::slb::words::{Admin, Name, Port, Sticky};
 const PAIRS_A_LINE: usize = 4;
 
 /// The SLB part of the configuration, blocks with `!` behind each.
-pub fn slb(config: &Config, personality: Personality, balancer: &dyn SlbBox) -> Vec<String> {
+pub(crate) fn slb(config: &Config, personality: Personality, balancer: &dyn SlbBox) -> Vec<String> {
     let mut lines = Vec::new();
     remarks(&mut lines, balancer, &Place::System, "");
     system(&mut lines, config);
@@ -75,7 +75,9 @@ fn real_server(lines: &mut Vec<String>, real: &Real) {
             (Admin::Disabled, port) => lines.push(format!(" port {port} disable")),
         }
         lines.extend(row.max_conn.map(|max| format!(" port {port} max-conn {max}")));
-        lines.extend(row.lines.iter().map(|(_, line)| format!(" port {port} {line}")));
+        // The device prints `keepalive` first (seen in several configurations).
+        let (first, rest): (Vec<_>, Vec<_>) = row.lines.iter().partition(|(key, _)| *key == "keepalive");
+        lines.extend(first.into_iter().chain(rest).map(|(_, line)| format!(" port {port} {line}")));
     }
 }
 
@@ -97,6 +99,10 @@ fn virtual_server(lines: &mut Vec<String>, server: &Virtual, indent: &str) {
         match row.sticky {
             Some(Sticky::On) => lines.push(format!("{indent}port {port} sticky")),
             Some(Sticky::Off) => lines.push(format!("{indent}no port {port} sticky")),
+            // Stickiness of networks takes the place of that of clients, and the device prints both lines.
+            None if row.lines.get("client-subnet-sticky").is_some() => {
+                lines.push(format!("{indent}no port {port} sticky"));
+            }
             None => {}
         }
         lines.extend(row.lines.iter().map(|(_, line)| format!("{indent}port {port} {line}")));

@@ -1,15 +1,15 @@
 //! `show server bind`.
 
 use super::texts::Text;
-use super::{Templates, capitalised};
-use crate::slb::balancer::SlbBox;
-use crate::slb::config::Config;
+use crate::chassis::device::Device;
+use crate::slb::report::PortState;
 use crate::slb::words::Admin;
 
 /// The screen.
-pub fn screen(templates: &Templates, config: &Config, balancer: &dyn SlbBox) -> Vec<String> {
+pub(crate) fn screen(device: &Device) -> Vec<String> {
+    let templates = &device.templates;
     let mut screen = templates.lines(Text::BindHead, &[]);
-    for (name, server) in config.virtuals() {
+    for (name, server) in device.config.virtuals() {
         let status = match server.admin {
             Admin::Enabled => "enabled",
             Admin::Disabled => "disabled",
@@ -18,8 +18,8 @@ pub fn screen(templates: &Templates, config: &Config, balancer: &dyn SlbBox) -> 
         for (port, row) in &server.ports {
             let mut text = Text::BindFirst;
             for ((real, real_port), ()) in row.binds.iter() {
-                let Some(address) = config.real(real).map(|real| real.address) else { continue };
-                let state = capitalised(balancer.binding(name, *port, real, *real_port).word());
+                let Some(address) = device.config.real(real).map(|real| real.address) else { continue };
+                let state = word(device.balancer.binding(name, *port, real, *real_port));
                 templates.write(&mut screen, text, &[port, real, &address, real_port, &state]);
                 text = Text::BindNext;
             }
@@ -30,4 +30,14 @@ pub fn screen(templates: &Templates, config: &Config, balancer: &dyn SlbBox) -> 
     }
     templates.write(&mut screen, Text::BindFoot, &[]);
     screen
+}
+
+/// With a capital letter, but for those with an underscore.
+fn word(state: PortState) -> String {
+    let word = state.word();
+    let mut letters = word.chars();
+    match letters.next() {
+        Some(first) if !word.contains('_') => first.to_ascii_uppercase().to_string() + letters.as_str(),
+        _ => word.to_owned(),
+    }
 }

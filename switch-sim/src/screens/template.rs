@@ -56,8 +56,15 @@ pub enum Wrong {
     OpenHeader,
     /// A line before the first section.
     NoSection,
-    /// A field that the section does not have, and those it has.
-    NoSuchField { field: String, section: &'static str, has: &'static [&'static str] },
+    /// A field that the section does not have.
+    NoSuchField {
+        /// The field.
+        field: String,
+        /// The section.
+        section: &'static str,
+        /// The fields it has.
+        has: &'static [&'static str],
+    },
     /// A brace without its partner.
     Brace,
     /// A width that is no number up to 255.

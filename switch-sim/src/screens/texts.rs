@@ -44,7 +44,13 @@ texts! {
     NotBound "error.not-bound" ["name" "port"];
     DefaultPort "error.default-port" [];
     NoSuchBlock "error.no-such-block" ["kind" "name"];
-    NoSuchLine "error.no-such-line" ["line"];
+    StringTooLong "error.string-too-long" ["text" "max"];
+    NeedsForward "error.needs-forward" ["rule"];
+    OtherSwitching "error.other-switching" ["other" "name"];
+    MaskedPassword "error.masked-password" [];
+    NoSuchSession "error.no-such-session" ["number"];
+    ConfigBusy "error.config-busy" [];
+    Tftp "error.tftp" [];
     Full "error.full" ["what" "max"];
     Unsupported "error.unsupported" ["what"];
     Failed "error.failed" ["why"];
@@ -59,10 +65,73 @@ texts! {
     Deleted "server-deleted" ["name"];
     TooManySessions "session.too-many" [];
 
+    ConfigWarning "config.warning" ["users"];
+    SynProxyWarning "syn-proxy.warning" ["value"];
+    ReloadQuestion "reload.question" [];
+
+    RunningHead "running-config.head" ["bytes"];
+    RunningVersion "running-config.version" [];
+    StartupHead "configuration.head" ["bytes"];
+    StartupNone "configuration.none" [];
+
     BindHead "server-bind.head" [];
     BindVirtual "server-bind.virtual" ["name" "status" "address"];
     BindFirst "server-bind.first" ["port" "real" "address" "real-port" "state"];
     BindNext "server-bind.next" ["port" "real" "address" "real-port" "state"];
     BindNone "server-bind.none" ["port"];
     BindFoot "server-bind.foot" [];
+
+    RealHead "server-real.head" [];
+    RealServer "server-real.server" ["name" "state" "address" "range" "mac" "weight" "max-conn" "src-nat" "dst-nat" "src-nat-number" "dst-nat-number" "remote"];
+    RealPort "server-real.port" ["port" "state" "code" "current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
+    RealTotal "server-real.total" ["current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
+    RealFoot "server-real.foot" [];
+
+    VirtualHead "server-virtual.head" [];
+    VirtualServer "server-virtual.server" ["name" "state" "address" "range" "predictor" "acl" "total" "priority"];
+    VirtualPort "server-virtual.port" ["port" "state" "sticky" "concurrent" "proxy" "dsr" "current" "total" "peak"];
+    VirtualTail "server-virtual.tail" [];
+    VirtualFoot "server-virtual.foot" [];
+
+    SessionsHead "server-sessions.head" ["free" "max" "forward" "reverse" "reassigned" "unsuccessful"];
+    SessionsRow "server-sessions.row" ["name" "state" "current" "total" "reverse" "sessions" "peak"];
+    ConnHead "server-conn.head" [];
+    ConnRow "server-conn.row" ["name" "port" "max" "current" "total" "peak"];
+    Global "server-global" ["predictor" "force-delete" "reassign-threshold" "tcp-age" "udp-age" "sticky-age" "ping-interval" "ping-retries" "syn-limit"];
+    Traffic "server-traffic" ["client-server" "server-client" "finished" "unsuccessful"];
+    Backup "server-backup" [];
+    KeepAlive "server-proxy-keep-alive" [];
+    SessionDetail "session-detail" ["index"];
+    Holddown "security-holddown" [];
+    CacheGroup "cache-group.group" ["group" "members" "admin" "active" "dest-mask" "src-mask"];
+    CacheServer "cache-group.server" ["name" "state"];
+    CacheHash "cache-hash" ["group" "size" "dest-mask" "src-mask" "bucket" "server"];
+    BlockHead "block.head" ["line"];
+    BlockLine "block.line" ["line"];
+    PolicyHead "csw-policy.head" ["name"];
+    PolicyRow "csw-policy.row" ["line" "hits"];
+
+    Version "version" ["host" "release" "started" "uptime"];
+    Chassis "chassis" [];
+    Flash "flash" [];
+    Module "module" [];
+    Media "media" [];
+    Clock "clock" ["started" "uptime"];
+    Interfaces "interfaces" [];
+    Span "span" [];
+    Memory "memory" [];
+    Cpu "cpu" [];
+    Ip "ip" ["address" "mask" "gateway"];
+    ArpHead "arp.head" ["count"];
+    ArpRow "arp.row" ["number" "address" "mac"];
+    WhoConsole "who.console" [];
+    WhoTelnet "who.telnet" [];
+    WhoSsh "who.ssh" [];
+    WhoRow "who.row" ["number" "peer" "user" "privilege" "config"];
+    WhoOwn "who.own" [];
+    WhoIdle "who.idle" ["seconds"];
+    UsersHead "users.head" [];
+    UsersRow "users.row" ["name" "level"];
+    LogHead "log.head" ["count"];
+    LogRow "log.row" ["at" "text"];
 }

@@ -112,8 +112,6 @@ pub enum Refusal {
     DefaultPort,
     /// No such block.
     NoSuchBlock { kind: BlockKind, name: Name },
-    /// A line that refers to something that is not there, or that is not there itself.
-    NoSuchLine { what: String },
     /// No room for another one.
     Full { what: &'static str, max: usize },
     /// The box cannot do this.

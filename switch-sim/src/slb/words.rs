@@ -50,6 +50,13 @@ impl Name {
     }
 }
 
+impl FromStr for Name {
+    type Err = NotAName;
+    fn from_str(text: &str) -> Result<Name, NotAName> {
+        Name::new(text)
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use switch_sim::chassis::{Chassis, Settings};
 use switch_sim::personality::Personality;
 use switch_sim::shell::{Origin, Reply, SessionId, Shell, Transport};
-use switch_sim::simbox::{SimSettings, SimulatedBox};
+use switch_sim::simbox::{Action, Levers, SimSettings, SimulatedBox};
 use switch_sim::slb::balancer::SlbBox;
 use switch_sim::time::Time;
 
@@ -110,5 +110,15 @@ impl Desk {
 
     pub(crate) fn running_config(&mut self) -> String {
         self.enter("show running-config").join("\n")
+    }
+
+    pub(crate) fn help(&self, line: &str) -> Vec<String> {
+        self.chassis.help(self.session, line)
+    }
+
+    /// Lets something happen to the box, now.
+    pub(crate) fn pull(&mut self, levers: &Levers, action: Action) {
+        levers.pull(action);
+        self.chassis.notices(self.session, self.now);
     }
 }

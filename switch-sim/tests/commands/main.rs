@@ -1,4 +1,5 @@
 //! The command side of the emulator: grammar, screens, life cycles, faults.
 
 mod desk;
+mod golden;
 mod life;

@@ -101,9 +101,6 @@ impl Config {
                 if now.is_none() && line.is_some() {
                     room("lines", lines.map_or(0, Lines::len), self.limits.lines)?;
                 }
-                if now.is_none() && line.is_none() {
-                    return Err(Refusal::NoSuchLine { what: key.clone() });
-                }
                 Ok(needed(now == line.as_deref()))
             }
             Change::AddBlock { kind, name, header } => match self.block(*kind, name) {
