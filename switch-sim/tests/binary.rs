@@ -129,7 +129,7 @@ fn lists_and_help_need_no_device() {
         (&["--version"], env!("CARGO_PKG_VERSION")),
         (&["--list-quirks"], "late-deletion=SPAN (300ms)"),
         (&["--completions", "bash"], "--enable-password-file"),
-        (&["--print-templates"], "[unrecognized]"),
+        (&["--print-templates"], "[[error.invalid]]"),
     ] {
         let output = output(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
