@@ -56,7 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<(), StartError> {
         }
         let fingerprint = listen.ssh.as_ref().map(|ssh| ssh.host_key.fingerprint());
         let settings = terminal::Settings { quirks, ..terminal::Settings::default() };
-        let server = Server::bind(Device::new(chassis, bell), settings, listen).await.map_err(start_error)?;
+        let server = Server::bind(Device::new(chassis, bell), settings, listen).await;
+        let server =
+            server.map_err(|why| StartError::Start(format!("{why}: --telnet ADDR and --ssh ADDR choose another")))?;
         let ended = ended()?;
         say_ready(args, &server, fingerprint.as_deref());
         tokio::select! {

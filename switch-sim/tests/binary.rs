@@ -1,6 +1,6 @@
 //! The binary as a stranger runs it: the command line, the ready line, its ends, and a flood from outside.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::disallowed_methods)]
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};

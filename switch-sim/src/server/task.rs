@@ -1,11 +1,11 @@
 //! The tasks: accept, and serve each connection until it ends, is evicted, or the server goes.
-#![allow(clippy::disallowed_methods)]
 
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -19,6 +19,8 @@ use crate::terminal::Settings;
 
 /// After an accept that failed (no file descriptor left, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A silent peer is asked after this whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
@@ -57,13 +59,20 @@ async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without it an echo waits for the peer's acknowledgement; a socket without the option still works.
-                stream.set_nodelay(true).ok();
+                set_options(&stream);
                 return (stream, peer);
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+/// An echo does not wait for the peer's acknowledgement, and a peer whose machine has gone is noticed one day: it would
+/// take one of a handful of sessions for ever. A socket without these options still works.
+fn set_options(stream: &TcpStream) {
+    stream.set_nodelay(true).ok();
+    sockopt::set_socket_keepalive(stream, true).ok();
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER).ok();
 }
 
 async fn telnet_peer(mut stream: TcpStream, peer: SocketAddr, common: Common, slot: Slot, evicted: Evicted) {

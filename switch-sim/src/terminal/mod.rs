@@ -246,6 +246,11 @@ impl Terminal {
         self.outlet.is_cut() || (matches!(self.stage, Stage::Closed) && self.outlet.len() == 0)
     }
 
+    /// True when a fault has cut the connection.
+    pub fn is_cut(&self) -> bool {
+        self.outlet.is_cut()
+    }
+
     /// True while only the peer can make something happen: nothing typed waits and nothing runs.
     pub fn is_waiting(&self) -> bool {
         let reads = matches!(self.stage, Stage::Prompt | Stage::Question(_) | Stage::More(_))
