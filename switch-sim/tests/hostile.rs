@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use support::{Client, PASSWORD, SmallShell};
+use switch_sim::chassis::{self, Chassis};
+use switch_sim::connection::Connection;
+use switch_sim::personality::Personality;
 use switch_sim::quirk::{Quirk, Quirks};
 use switch_sim::shell::LoginAsks;
+use switch_sim::simbox::{SimSettings, SimulatedBox};
 use switch_sim::terminal::{Settings, TYPED_MAX};
+use switch_sim::time::Time;
 
 fn asks() -> impl Strategy<Value = LoginAsks> {
     prop_oneof![Just(LoginAsks::Nothing), Just(LoginAsks::Password), Just(LoginAsks::NameAndPassword)]
@@ -62,8 +67,91 @@ fn settings(quirks: &[Quirk], seed: u64) -> Settings {
     Settings { quirks: Quirks::new(orders, seed).expect("each once"), ..Settings::default() }
 }
 
+/// Words of every command, and of none.
+fn words() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "enable",
+        "disable",
+        "configure terminal",
+        "server real rs1 10.0.0.1",
+        "server virtual v1 10.0.0.100",
+        "no",
+        "server",
+        "port http",
+        "port http url \"/\\?\"",
+        "bind http rs1 http",
+        "no bind http rs1 http",
+        "disable",
+        "show server real",
+        "show server",
+        "show running-config",
+        "write memory",
+        "clear server session rs1",
+        "end",
+        "no server real rs1",
+        "csw-rule r1 url prefix /a",
+        "csw-policy p1",
+        "match r1 forward 1",
+        "healthck",
+        "reload",
+        "n",
+        "show",
+        "username",
+        "skip-page-display",
+        "exit",
+        "real",
+        "rs1",
+        "4294967296",
+        "0.0.0.0",
+        "\"",
+        "!",
+    ];
+    let ends: Vec<&[u8]> = vec![b"\r\n", b"\r", b" ", b"?", b"\t", b"\x03", b"\x1a", b"\x1b[A"];
+    prop_oneof![
+        5 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        5 => prop::sample::select(ends).prop_map(<[u8]>::to_vec),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn the_whole_device_stands_it(
+        personality in prop::sample::select(Personality::ALL.to_vec()),
+        quirks in prop::sample::subsequence(Quirk::ALL.to_vec(), 0..4),
+        seed in any::<u64>(),
+        pieces in prop::collection::vec(words(), 0..120),
+    ) {
+        let settings = settings(&quirks, seed);
+        let mut device = chassis::Settings::new(personality);
+        device.quirks = settings.quirks.clone();
+        let mut chassis = Chassis::new(device, Box::new(SimulatedBox::new(SimSettings::new(personality))));
+        let mut now = Time::ZERO;
+        let opened = Connection::telnet(settings, Some(support::PEER), &mut chassis, now);
+        let mut connection = opened.expect("the device takes the session");
+        for piece in pieces {
+            let mut rest = &piece[..];
+            for _ in 0..100 {
+                rest = &rest[connection.input(rest, &mut chassis, now)..];
+                connection.poll(&mut chassis, now);
+                now = now + Duration::from_millis(50);
+                while !connection.take_output(now).is_empty() {
+                    connection.poll(&mut chassis, now);
+                }
+                if rest.is_empty() || connection.is_closed() {
+                    break;
+                }
+            }
+            prop_assert!(connection.room() <= TYPED_MAX);
+        }
+        connection.hang_up(&mut chassis, now);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn nothing_breaks_it(

@@ -4,7 +4,7 @@
 //! name will do. Not here: ciphers and packets (`russh`), the terminal (`terminal/`).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ enum Progress {
 /// Serves one SSH connection.
 pub(super) async fn peer(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: IpAddr,
     common: Common,
     host: Host,
     slot: Arc<Slot>,
@@ -86,7 +86,7 @@ pub(super) async fn peer(
     let (leash, hand) = Leash::new(stream);
     let (progress, mut progresses) = watch::channel(Progress::Authenticating);
     let guest = Guest {
-        origin: Origin { transport: Transport::Ssh, peer: Some(peer.ip()) },
+        origin: Origin { transport: Transport::Ssh, peer: Some(peer) },
         common,
         authorized: host.authorized,
         slot,

@@ -1,7 +1,7 @@
 //! The tasks: accept, and serve each connection until it ends, is evicted, or the server goes.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +39,13 @@ pub(super) async fn run(server: Server) {
     loop {
         tokio::select! {
             (stream, peer) = accept(telnet) => {
-                if let Some((slot, evicted)) = common.slots.take(peer.ip(), common.device.now()) {
+                if let Some((slot, evicted)) = common.slots.take(peer, common.device.now()) {
                     tasks.spawn(telnet_peer(stream, peer, common.clone(), slot, evicted));
                 }
             }
             (stream, peer) = accept(ssh.map(|(listener, _)| listener)) => {
                 let host = ssh.map(|(_, host)| host.clone());
-                if let Some(((slot, evicted), host)) = common.slots.take(peer.ip(), common.device.now()).zip(host) {
+                if let Some(((slot, evicted), host)) = common.slots.take(peer, common.device.now()).zip(host) {
                     tasks.spawn(ssh::peer(stream, peer, common.clone(), host, Arc::new(slot), evicted));
                 }
             }
@@ -54,13 +54,14 @@ pub(super) async fn run(server: Server) {
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
+async fn accept(listener: Option<&TcpListener>) -> (TcpStream, IpAddr) {
     let Some(listener) = listener else { return pending().await };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 set_options(&stream);
-                return (stream, peer);
+                // An IPv4 peer of a listener for both is shown, and counted, as what it is.
+                return (stream, peer.ip().to_canonical());
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
@@ -75,9 +76,9 @@ fn set_options(stream: &TcpStream) {
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER).ok();
 }
 
-async fn telnet_peer(mut stream: TcpStream, peer: SocketAddr, common: Common, slot: Slot, evicted: Evicted) {
+async fn telnet_peer(mut stream: TcpStream, peer: IpAddr, common: Common, slot: Slot, evicted: Evicted) {
     let device = &common.device;
-    let open = || device.with(|shell, now| Connection::telnet(common.settings.clone(), Some(peer.ip()), shell, now));
+    let open = || device.with(|shell, now| Connection::telnet(common.settings.clone(), Some(peer), shell, now));
     let opened = match open() {
         Err(_) if make_room(&common).await => open(),
         opened => opened,
