@@ -53,6 +53,7 @@ impl SimulatedBox {
             Change::RemoveReal { name } => {
                 let Some(real) = self.world.reals.get_mut(name) else { return };
                 real.leaving = true;
+                real.ports.values_mut().for_each(|port| port.leaving = true);
                 let mut ports: Vec<Port> = real.ports.keys().copied().collect();
                 if ports.is_empty() {
                     ports.push(Port::DEFAULT);

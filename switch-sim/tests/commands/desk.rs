@@ -35,6 +35,29 @@ impl Desk {
         Desk { chassis, session, now: Time::ZERO, asked: None, closed: false }
     }
 
+    /// A session that is there already.
+    pub(crate) fn in_session(chassis: Chassis, session: SessionId) -> Desk {
+        Desk { chassis, session, now: Time::ZERO, asked: None, closed: false }
+    }
+
+    /// Hangs up and connects again.
+    pub(crate) fn reconnect(&mut self) {
+        self.chassis.disconnect(self.session, self.now);
+        self.session = self.other_session();
+        (self.asked, self.closed) = (None, false);
+    }
+
+    /// Another session beside this one.
+    pub(crate) fn other_session(&mut self) -> SessionId {
+        let origin = Origin { transport: Transport::Telnet, peer: None };
+        self.chassis.connect(origin, self.now).expect("room for a session")
+    }
+
+    /// The question was given up.
+    pub(crate) fn forget_question(&mut self) {
+        self.asked = None;
+    }
+
     /// At `(config)#`.
     pub(crate) fn configuring(personality: Personality) -> Desk {
         let mut desk = Desk::plain(personality);
