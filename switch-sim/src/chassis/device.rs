@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Display;
 
-use super::Settings;
 use super::access::{Access, Level, Masked};
 use super::flash::Flash;
 use super::mode::Mode;
 use super::session::Session;
+use super::witness::Deed;
+use super::{CONSOLE, Settings};
 use crate::screens::{Templates, Text, running_config};
 use crate::shell::SessionId;
 use crate::slb::balancer::SlbBox;
+use crate::slb::change::Change;
 use crate::slb::config::Config;
 use crate::slb::words::Name;
 use crate::time::Time;
@@ -74,6 +76,23 @@ impl Device {
         }
     }
 
+    /// Tells the witness what a session did.
+    pub(crate) fn witness(&mut self, by: SessionId, deed: &Deed<'_>, now: Time) {
+        let by = Some(by).filter(|by| *by != CONSOLE);
+        if let Some(witness) = &mut self.settings.witness {
+            witness.see(by, deed, now);
+        }
+    }
+
+    /// Tells the witness of a change that was applied.
+    pub(crate) fn witness_change(&mut self, by: SessionId, change: &Change, now: Time) {
+        let by = Some(by).filter(|by| *by != CONSOLE);
+        if let Some(witness) = &mut self.settings.witness {
+            let deed = Deed::Changed { change, config: &self.config, balancer: self.balancer.as_ref() };
+            witness.see(by, &deed, now);
+        }
+    }
+
     /// A line for `show logging`.
     pub(crate) fn log(&mut self, now: Time, text: impl Display) {
         if self.log.len() == LOG_MAX {
@@ -113,11 +132,12 @@ impl Device {
     }
 
     /// `write memory`.
-    pub(crate) fn save(&mut self) -> Vec<String> {
+    pub(crate) fn save(&mut self, by: SessionId, now: Time) -> Vec<String> {
         let mut text = self.body(Masked::No).join("\n");
         text.push('\n');
         match self.flash.save(&text) {
             Ok(()) => {
+                self.witness(by, &Deed::Saved, now);
                 self.saved = self.with_head(Text::StartupHead, self.body(Masked::Yes));
                 self.text(Text::WriteMemory)
             }

@@ -33,8 +33,22 @@ fn server(screen: &mut Vec<String>, device: &Device, name: &Name, real: &Real) {
     let range = number_in(real.lines.get("host-range")).unwrap_or(1);
     let nat = |key: &str| if real.lines.get(key).is_some() { "cfg" } else { "not-cfg" };
     let (source, dest) = (nat("source-nat"), nat("dest-nat"));
-    let values: [&dyn std::fmt::Display; 10] =
-        [name, &state, &real.address, &range, &mac, &weight, &max_conn, &source, &dest, &remote];
+    let number = |key: &str| u8::from(real.lines.get(key).is_some());
+    let (source_number, dest_number) = (number("source-nat"), number("dest-nat"));
+    let values: [&dyn std::fmt::Display; 12] = [
+        name,
+        &state,
+        &real.address,
+        &range,
+        &mac,
+        &weight,
+        &max_conn,
+        &source,
+        &dest,
+        &source_number,
+        &dest_number,
+        &remote,
+    ];
     device.templates.write(screen, Text::RealServer, &values);
     let mut total = Counters::default();
     for (port, row) in in_order(device.settings.personality, real) {

@@ -28,6 +28,7 @@ texts! {
     Invalid "error.invalid" ["input"];
     Ambiguous "error.ambiguous" ["input"];
     Incomplete "error.incomplete" [];
+    LineTooLong "error.line-too-long" ["max"];
     Unrecognized "help.unrecognized" [];
 
     NameTooLong "error.name-too-long" ["name" "max"];
@@ -56,11 +57,13 @@ texts! {
     Failed "error.failed" ["why"];
 
     NoPassword "enable.no-password" [];
+    LoginFailed "login.failed" [];
     EnableName "enable.name" [];
     EnablePassword "enable.password" [];
     EnableWrong "enable.wrong" [];
     SkipPage "page.skip" [];
     Page "page.on" [];
+    More "page.more" [];
     WriteMemory "write-memory" [];
     Deleted "server-deleted" ["name"];
     TooManySessions "session.too-many" [];
@@ -82,7 +85,7 @@ texts! {
     BindFoot "server-bind.foot" [];
 
     RealHead "server-real.head" [];
-    RealServer "server-real.server" ["name" "state" "address" "range" "mac" "weight" "max-conn" "src-nat" "dst-nat" "remote"];
+    RealServer "server-real.server" ["name" "state" "address" "range" "mac" "weight" "max-conn" "src-nat" "dst-nat" "src-nat-number" "dst-nat-number" "remote"];
     RealPort "server-real.port" ["port" "state" "code" "current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
     RealTotal "server-real.total" ["current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
     RealFoot "server-real.foot" [];
