@@ -92,6 +92,9 @@ const SESSIONS_MAX: u64 = 524_288;
 /// With `server force-delete` connections of deleted and disabled ports end within this (vendor's manual: two minutes).
 const FORCE_DELETE_AFTER: Duration = Duration::from_secs(120);
 
+/// How late a timer may wake: its grain is a millisecond.
+const LATENESS: Duration = Duration::from_millis(4);
+
 /// Of a hundred connections that `clear server session` should end on the XL, so many stay. Its Force Remove is known to
 /// be unreliable, not by how much.
 const XL_UNCLEARED_PERCENT: u32 = 20;
@@ -112,6 +115,8 @@ pub struct SimulatedBox {
     busy: bool,
     tickets: BTreeMap<u64, (Time, Result<(), Refusal>)>,
     next_ticket: u64,
+    /// When the last change that took time was due.
+    paced_until: Time,
     events: Vec<Event>,
     amendments: Vec<Change>,
     refuse_next: Option<Refusal>,
@@ -143,6 +148,7 @@ impl SimulatedBox {
             busy: false,
             tickets: BTreeMap::new(),
             next_ticket: 0,
+            paced_until: Time::ZERO,
             events: Vec::new(),
             amendments: Vec::new(),
             refuse_next: None,
@@ -346,8 +352,12 @@ impl SlbBox for SimulatedBox {
         if takes.is_zero() {
             return Submitted::Done(outcome);
         }
+        // Whoever waits for this box is woken a little late, and the next change begins later by that. A pace is a pace:
+        // what follows at once is counted from when the one before was due.
+        let begins = if now.since(self.paced_until) <= LATENESS { self.paced_until.min(now) } else { now };
+        self.paced_until = begins + takes;
         self.next_ticket += 1;
-        self.tickets.insert(self.next_ticket, (now + takes, outcome));
+        self.tickets.insert(self.next_ticket, (self.paced_until, outcome));
         Submitted::Later(Ticket(self.next_ticket))
     }
 
