@@ -32,31 +32,31 @@ const HOSTNAME: &str = "acm";
 #[serde(deny_unknown_fields, default)]
 pub struct CliConfig {
     /// Offer the ServerIron's command line over telnet here, such as 127.0.0.1:2323
-    #[arg(long = "cli", value_name = "ADDR:PORT")]
+    #[arg(id = "cli", long = "cli", value_name = "ADDR:PORT")]
     pub telnet: Option<SocketAddr>,
     /// Offer it over SSH here
-    #[arg(long = "cli-ssh", value_name = "ADDR:PORT")]
+    #[arg(id = "cli-ssh", long = "cli-ssh", value_name = "ADDR:PORT")]
     pub ssh: Option<SocketAddr>,
     /// Its configuration, read at the start and written by `write memory`
-    #[arg(long = "cli-config", value_name = "FILE")]
+    #[arg(id = "cli-config", long = "cli-config", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Who may log in; with --cli-password-file
-    #[arg(long = "cli-user", value_name = "NAME", requires = "password_file")]
+    #[arg(id = "cli-user", long = "cli-user", value_name = "NAME", requires = "cli-password-file")]
     pub user: Option<String>,
     /// A file whose first line is the password of the login
-    #[arg(long = "cli-password-file", value_name = "FILE")]
+    #[arg(id = "cli-password-file", long = "cli-password-file", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// A file whose first line is the password of `enable`
-    #[arg(long = "cli-enable-password-file", value_name = "FILE")]
+    #[arg(id = "cli-enable-password-file", long = "cli-enable-password-file", value_name = "FILE")]
     pub enable_password_file: Option<PathBuf>,
     /// The SSH host key; made if the file is not there [default: a new one at each start]
-    #[arg(long = "cli-ssh-host-key", value_name = "FILE")]
+    #[arg(id = "cli-ssh-host-key", long = "cli-ssh-host-key", value_name = "FILE")]
     pub ssh_host_key: Option<PathBuf>,
     /// Keys that may log in over SSH without a password, as in authorized_keys
-    #[arg(long = "cli-ssh-authorized-keys", value_name = "FILE")]
+    #[arg(id = "cli-ssh-authorized-keys", long = "cli-ssh-authorized-keys", value_name = "FILE")]
     pub ssh_authorized_keys: Option<PathBuf>,
     /// The name in the prompt [default: acm]
-    #[arg(long = "cli-hostname", value_name = "NAME")]
+    #[arg(id = "cli-hostname", long = "cli-hostname", value_name = "NAME")]
     pub hostname: Option<String>,
 }
 
