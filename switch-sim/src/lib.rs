@@ -14,6 +14,7 @@ pub mod connection;
 pub mod grammar;
 pub mod personality;
 pub mod quirk;
+pub mod scenario;
 pub mod screens;
 pub mod server;
 pub mod shell;

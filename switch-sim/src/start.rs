@@ -190,14 +190,19 @@ fn access(args: &AccessArgs) -> Result<Access, StartError> {
 
 /// A password: given, or the first line of a file, which wins over one from the environment.
 fn secret(given: Option<&str>, option: &'static str, path: Option<&Path>) -> Result<Option<Secret>, StartError> {
-    let Some(path) = path else { return Ok(given.map(Secret::new)) };
+    let Some(path) = path else { return Ok(given.map(salted)) };
     let text = read(option, path)?;
     let first = text.lines().next().unwrap_or_default();
     if first.is_empty() {
         let why = "its first line is to be the password, and is empty".into();
         return Err(StartError::File { option, path: path.into(), why });
     }
-    Ok(Some(Secret::new(first)))
+    Ok(Some(salted(first)))
+}
+
+/// The salt need not be secret, only another one each time.
+fn salted(plain: &str) -> Secret {
+    Secret::new(plain, &mut fastrand::Rng::new())
 }
 
 fn listen(args: &Args) -> Result<Listen, StartError> {

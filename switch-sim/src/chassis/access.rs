@@ -178,10 +178,13 @@ impl Access {
             };
             lines.push(format!("enable {which} {}", masked.word(secret)));
         }
-        lines.extend(self.telnet_password.iter().map(|secret| format!("enable telnet password {}", masked.word(secret))));
+        lines.extend(
+            self.telnet_password.iter().map(|secret| format!("enable telnet password {}", masked.word(secret))),
+        );
         for User { name, level, secret } in &self.users {
             let privilege = if level.0 == 0 { String::new() } else { format!("privilege {} ", level.0) };
-            let password = secret.as_ref().map_or("nopassword".into(), |secret| format!("password {}", masked.word(secret)));
+            let password =
+                secret.as_ref().map_or("nopassword".into(), |secret| format!("password {}", masked.word(secret)));
             lines.push(format!("username {name} {privilege}{password}"));
         }
         lines

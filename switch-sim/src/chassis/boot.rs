@@ -2,6 +2,7 @@
 
 use super::hand::Line;
 use super::mode::Mode;
+use super::witness::Deed;
 use super::{BadLine, CONSOLE, Chassis};
 use crate::quirk::Quirk;
 use crate::shell::SessionId;
@@ -28,13 +29,17 @@ fn lines_in_order(text: &str) -> Vec<Line> {
         if words == "end" {
             break;
         }
+        // `bind` under anything but a virtual server is another command: it stays where it is.
+        if words.starts_with('!') || !line.starts_with(char::is_whitespace) && !words.starts_with("bind ") {
+            block = "";
+        }
         if words.is_empty() || words.starts_with('!') || HEADINGS.iter().any(|heading| words.starts_with(heading)) {
             continue;
         }
         if words.starts_with("server virtual") {
             block = words;
         }
-        if words.starts_with("bind ") {
+        if words.starts_with("bind ") && !block.is_empty() {
             if late_block != block {
                 late_block = block;
                 let name = block.split_whitespace().nth(2).unwrap_or_default();
@@ -67,6 +72,7 @@ impl Chassis {
 
     /// Forgets everything since the last `write memory`, and everyone.
     pub(super) fn restart(&mut self, by: SessionId, now: Time) {
+        self.device.witness(by, &Deed::Reloaded, now);
         self.flash_is_lost |= self.device.settings.quirks.fires(Quirk::ReloadForgets, now);
         let device = &mut self.device;
         device.config = Config::new(device.settings.limits);

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Display;
 
-use super::Settings;
 use super::access::{Access, Level, Masked};
 use super::flash::Flash;
 use super::mode::Mode;
 use super::session::Session;
+use super::witness::Deed;
+use super::{CONSOLE, Settings};
 use crate::screens::{Templates, Text, running_config};
 use crate::shell::SessionId;
 use crate::slb::balancer::SlbBox;
+use crate::slb::change::Change;
 use crate::slb::config::Config;
 use crate::slb::words::Name;
 use crate::time::Time;
@@ -47,9 +49,9 @@ impl Device {
     pub(crate) fn is_opened_for(&self, pattern: &str, level: Level) -> bool {
         let lines = self.config.system().iter().filter_map(|(_, line)| line.strip_prefix("privilege exec level "));
         let opened = lines.filter_map(|line| line.split_once(' '));
-        opened.into_iter().any(|(to, command)| {
-            to.parse::<u8>().is_ok_and(|to| level.0 <= to) && pattern.starts_with(command.trim())
-        })
+        opened
+            .into_iter()
+            .any(|(to, command)| to.parse::<u8>().is_ok_and(|to| level.0 <= to) && pattern.starts_with(command.trim()))
     }
 
     /// `enable` was right: the session is at `#`, with this level or the one of its user.
@@ -71,6 +73,23 @@ impl Device {
     pub(crate) fn glue(&mut self, session: SessionId, text: String) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.glued = text;
+        }
+    }
+
+    /// Tells the witness what a session did.
+    pub(crate) fn witness(&mut self, by: SessionId, deed: &Deed<'_>, now: Time) {
+        let by = Some(by).filter(|by| *by != CONSOLE);
+        if let Some(witness) = &mut self.settings.witness {
+            witness.see(by, deed, now);
+        }
+    }
+
+    /// Tells the witness of a change that was applied.
+    pub(crate) fn witness_change(&mut self, by: SessionId, change: &Change, now: Time) {
+        let by = Some(by).filter(|by| *by != CONSOLE);
+        if let Some(witness) = &mut self.settings.witness {
+            let deed = Deed::Changed { change, config: &self.config, balancer: self.balancer.as_ref() };
+            witness.see(by, &deed, now);
         }
     }
 
@@ -113,11 +132,12 @@ impl Device {
     }
 
     /// `write memory`.
-    pub(crate) fn save(&mut self) -> Vec<String> {
+    pub(crate) fn save(&mut self, by: SessionId, now: Time) -> Vec<String> {
         let mut text = self.body(Masked::No).join("\n");
         text.push('\n');
         match self.flash.save(&text) {
             Ok(()) => {
+                self.witness(by, &Deed::Saved, now);
                 self.saved = self.with_head(Text::StartupHead, self.body(Masked::Yes));
                 self.text(Text::WriteMemory)
             }

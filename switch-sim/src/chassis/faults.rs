@@ -35,13 +35,23 @@ impl Chassis {
 
     /// When the other hand may do something next.
     pub(super) fn next_meddling(&self) -> Option<Time> {
-        let strike = self.device.settings.quirks.next_strike(Quirk::ChangedBehind, self.now)?;
-        Some(strike.max(self.meddles_at))
+        let settings = &self.device.settings;
+        let strike = settings.quirks.next_strike(Quirk::ChangedBehind, self.now);
+        let planned = settings.other_hand.iter().map(|(after, _)| Time::after(*after)).min();
+        strike.map(|at| at.max(self.meddles_at)).into_iter().chain(planned).min()
     }
 
     /// Lets the other hand do something, if it is its time.
     pub(super) fn meddle(&mut self, now: Time) {
         if self.next_meddling().is_none_or(|at| at > now) {
+            return;
+        }
+        let planned = std::mem::take(&mut self.device.settings.other_hand);
+        let (due, later) = planned.into_iter().partition(|(after, _)| Time::after(*after) <= now);
+        self.device.settings.other_hand = later;
+        let due: Vec<(Duration, String)> = due;
+        self.waiting.extend(due.iter().map(|(_, line)| Line::of_console(line, None)));
+        if now < self.meddles_at {
             return;
         }
         self.meddles_at = now + OCCASION;

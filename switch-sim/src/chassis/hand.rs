@@ -2,6 +2,7 @@
 
 use super::mode::Mode;
 use super::session::Session;
+use super::witness::Deed;
 use super::{BadLine, CONSOLE, Chassis};
 use crate::commands::{self, Action, Call, Step, Trouble};
 use crate::grammar::{Found, NotACommand};
@@ -184,10 +185,11 @@ impl Chassis {
         match then {
             Then::Apply { change, mode, notice } => {
                 self.device.config.apply(&change);
-                if let Change::RemoveReal { name } = change {
-                    self.device.deleters.insert(name, line.session);
+                if let Change::RemoveReal { name } = &change {
+                    self.device.deleters.insert(name.clone(), line.session);
                 }
                 self.hear(now);
+                self.device.witness_change(line.session, &change, now);
                 if let Some(mode) = mode {
                     self.enter(line.session, mode);
                 }
@@ -197,6 +199,7 @@ impl Chassis {
                 self.amend(now);
                 let call = Call { device: &mut self.device, session: line.session, found: &found, now };
                 let text = screen(&call);
+                self.device.witness(line.session, &Deed::Shown(found.row.pattern), now);
                 Reply::Done(self.falsified(found.row.pattern, text, now))
             }
             Then::Restart => {

@@ -17,6 +17,7 @@ mod hand;
 pub mod mode;
 mod session;
 mod shell;
+pub mod witness;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use device::Device;
 use flash::{Flash, MemoryFlash};
 use hand::{Line, Running};
 use session::Session;
+use witness::Witness;
 
 use crate::personality::Personality;
 use crate::quirk::Quirks;
@@ -61,6 +63,10 @@ pub struct Settings {
     pub started: String,
     /// For everything left to chance.
     pub seed: u64,
+    /// What another hand types at the console, and when.
+    pub other_hand: Vec<(Duration, String)>,
+    /// Who watches what the sessions do.
+    pub witness: Option<Box<dyn Witness>>,
 }
 
 impl Settings {
@@ -79,6 +85,8 @@ impl Settings {
             idle_limit: None,
             started: "00:00:00 GMT+00 Sat Jan 01 2000".into(),
             seed: 0,
+            other_hand: Vec::new(),
+            witness: None,
         }
     }
 }

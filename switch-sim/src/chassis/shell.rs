@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::access::Level;
+use super::hand::What;
 use super::mode::Mode;
 use super::session::Session;
-use super::hand::What;
 use super::{CONSOLE, Chassis};
 use crate::commands::{self, Question};
 use crate::screens::Text;

@@ -31,7 +31,8 @@ pub(super) static ROWS: &[Row<Action>] = &[
     both("server predictor {least-conn|round-robin|weighted|response-time}", "How real servers are chosen", predictor)
         .on(XL),
     both(MANY_PREDICTORS, "How real servers are chosen", predictor).on(NEWER),
-    both("server predictor dynamic-weighted {direct|reverse}", "By what the servers report with SNMP", predictor).on(NEWER),
+    both("server predictor dynamic-weighted {direct|reverse}", "By what the servers report with SNMP", predictor)
+        .on(NEWER),
     set("server tcp-age <2-60>", "Minutes until an idle TCP session ends").needs(Ability::Tuning),
     set("server udp-age <2-60>", "Minutes until an idle UDP session ends").needs(Ability::Tuning),
     set("server sticky-age <2-60>", "Minutes until a client is forgotten").needs(Ability::Persistence),
@@ -52,7 +53,8 @@ pub(super) static ROWS: &[Row<Action>] = &[
     set("server router-ports <line>", "Ports that lead to routers").needs(Ability::Tuning),
     set("server source-nat", "Servers see an address of this device").needs(Ability::SourceNat),
     set("server source-ip <ip*> <ip> <ip>", "Address, mask and gateway for source NAT").needs(Ability::SourceNat),
-    set("server backup ethernet <word> <mac> [vlan-id <1-4095>]", "The other device of a pair").needs(Ability::Redundancy),
+    set("server backup ethernet <word> <mac> [vlan-id <1-4095>]", "The other device of a pair")
+        .needs(Ability::Redundancy),
     set("server syn-limit <1-65535>", "SYNs a second from one client").needs(Ability::SynDefence),
     set("server syn-cookie-check-vport", "No SYN cookie for ports that are not there").needs(Ability::SynDefence),
     set("server syn-def <1-65535>", "Seconds until an embryonic connection ends").needs(Ability::SynDefence),
@@ -60,9 +62,14 @@ pub(super) static ROWS: &[Row<Action>] = &[
     set("server msl <1-60>", "Maximum segment lifetime").needs(Ability::SynDefence),
     both("ip tcp syn-proxy [<1-65535>]", "Answer SYNs with cookies", syn_proxy).needs(Ability::SynDefence),
     block("server cache-group <1-64>", "Group of cache servers", BlockKind::CacheGroup).needs(Ability::CacheSwitching),
-    set("ip policy <1-64*> cache tcp http {global|local}", "Traffic that goes to caches").needs(Ability::CacheSwitching),
-    set("server csw request-load-balance", "Balance every request of a connection").on(NEWER).needs(Ability::ContentSwitching),
-    set("server l7-hashing-bucket-reassign", "Give the buckets of failed servers away").on(NEWER).needs(Ability::ContentSwitching),
+    set("ip policy <1-64*> cache tcp http {global|local}", "Traffic that goes to caches")
+        .needs(Ability::CacheSwitching),
+    set("server csw request-load-balance", "Balance every request of a connection")
+        .on(NEWER)
+        .needs(Ability::ContentSwitching),
+    set("server l7-hashing-bucket-reassign", "Give the buckets of failed servers away")
+        .on(NEWER)
+        .needs(Ability::ContentSwitching),
 ];
 
 const MANY_PREDICTORS: &str = "server predictor {least-conn|round-robin|weighted|weighted-round-robin|enhanced-weighted|least-local-conn|least-local-sess|response-time}";

@@ -24,10 +24,19 @@ const fn of_policy(pattern: &'static str, help: &'static str) -> Row<Action> {
 /// In the configuration mode.
 pub(super) static CONFIG: &[Row<Action>] = &[
     rule("csw-rule <rule*> url exists [case-insensitive]", "The part of the URL behind the host"),
-    rule("csw-rule <rule*> url {prefix|suffix|pattern|equals} <text> [case-insensitive]", "The part of the URL behind the host"),
+    rule(
+        "csw-rule <rule*> url {prefix|suffix|pattern|equals} <text> [case-insensitive]",
+        "The part of the URL behind the host",
+    ),
     rule("csw-rule <rule*> header <text> exists", "A header of the request"),
-    rule("csw-rule <rule*> header <text> {prefix|suffix|pattern|equals} <text> [case-insensitive]", "A header of the request"),
-    rule("csw-rule <rule*> response-header <text> {prefix|suffix|pattern|equals} <text> [case-insensitive]", "A header of the response"),
+    rule(
+        "csw-rule <rule*> header <text> {prefix|suffix|pattern|equals} <text> [case-insensitive]",
+        "A header of the request",
+    ),
+    rule(
+        "csw-rule <rule*> response-header <text> {prefix|suffix|pattern|equals} <text> [case-insensitive]",
+        "A header of the response",
+    ),
     rule("csw-rule <rule*> method eq <word>", "The method of the request"),
     rule("csw-rule <rule*> version eq <word>", "The version of HTTP"),
     rule("csw-rule <rule*> nested-rule <text>", "Other rules, joined with && and ||"),
@@ -35,16 +44,16 @@ pub(super) static CONFIG: &[Row<Action>] = &[
     run("csw-policy <rule> [case-insensitive]", "Policy of content switching", csw_policy)
         .on(NEWER)
         .needs(Ability::ContentSwitching),
-    run("no csw-policy <rule>", "Policy of content switching", no_csw_policy).on(NEWER).needs(Ability::ContentSwitching),
+    run("no csw-policy <rule>", "Policy of content switching", no_csw_policy)
+        .on(NEWER)
+        .needs(Ability::ContentSwitching),
     block("url-map <name*>", "Map of URLs to server groups", BlockKind::UrlMap)
         .on(CLASSIC)
         .needs(Ability::ContentSwitching),
 ];
 
-const PERSIST: &str =
-    "match <rule*> persist offset <0-20000> length <0-20000> [{hash-to-bucket|hash-to-group-server|group-or-server-id}] [secondary]";
-const PERSIST_UP_TO: &str =
-    "match <rule*> persist offset <0-20000> terminator <text> [{hash-to-bucket|hash-to-group-server|group-or-server-id}] [secondary]";
+const PERSIST: &str = "match <rule*> persist offset <0-20000> length <0-20000> [{hash-to-bucket|hash-to-group-server|group-or-server-id}] [secondary]";
+const PERSIST_UP_TO: &str = "match <rule*> persist offset <0-20000> terminator <text> [{hash-to-bucket|hash-to-group-server|group-or-server-id}] [secondary]";
 
 /// In `(config-csw-NAME)`.
 pub(super) static CSW_POLICY: &[Row<Action>] = &[
@@ -58,13 +67,21 @@ pub(super) static CSW_POLICY: &[Row<Action>] = &[
     of_policy("match <rule*> tcp-offload", "Keep connections to servers"),
     of_policy(PERSIST, "Keep clients with a server by a part of the request"),
     of_policy(PERSIST_UP_TO, "Keep clients with a server by a part of the request"),
-    of_policy("match <rule*> persist offset <0-20000> length <0-20000> passive-persist", "Keep clients with a server by what it set"),
-    of_policy("match <rule*> passive-persist offset <0-20000> length <0-20000>", "Keep clients with a server by what it set"),
+    of_policy(
+        "match <rule*> persist offset <0-20000> length <0-20000> passive-persist",
+        "Keep clients with a server by what it set",
+    ),
+    of_policy(
+        "match <rule*> passive-persist offset <0-20000> length <0-20000>",
+        "Keep clients with a server by what it set",
+    ),
     of_policy("match <rule*> rewrite insert-cookie [<text>]", "Add a cookie that names the server"),
     of_policy("match <rule*> rewrite request-insert client-ip", "Add the client's address to the request"),
     of_policy("match <rule*> log [<text>]", "Write a line to the log"),
     run(HASH_PERSIST, "Keep URLs with a server", hash_persist).on(NEWER).needs(Ability::ContentSwitching),
-    run("no match <rule*> hash-persist", "Keep URLs with a server", no_hash_persist).on(NEWER).needs(Ability::ContentSwitching),
+    run("no match <rule*> hash-persist", "Keep URLs with a server", no_hash_persist)
+        .on(NEWER)
+        .needs(Ability::ContentSwitching),
     of_policy("default forward <0-17407>", "To a server group, or to a server by its id"),
     of_policy("default reset-client", "Reset the client's connection"),
     of_policy("default rewrite insert-cookie [<text>]", "Add a cookie that names the server"),

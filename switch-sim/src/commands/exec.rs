@@ -132,7 +132,7 @@ fn rconsole(call: &mut Call<'_>) -> Result<Step, Trouble> {
 }
 
 fn write_memory(call: &mut Call<'_>) -> Result<Step, Trouble> {
-    Ok(Step::Say(call.device.save()))
+    Ok(Step::Say(call.device.save(call.session, call.now)))
 }
 
 fn clear_session(call: &mut Call<'_>) -> Result<Step, Trouble> {

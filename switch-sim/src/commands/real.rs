@@ -20,7 +20,8 @@ pub(super) static ROWS: &[Row<Action>] = &[
     set("port <port*> use-port-policy <name>", "Check by a policy").needs(Ability::HealthChecks),
     set("port <port*> healthck <name>", "Check by an element").needs(Ability::HealthChecks),
     set("port <port*> server-id <1024-17407>", "Number of the server in cookies").needs(Ability::ContentSwitching),
-    set("port <port*> group-id <0-1023> <0-1023>", "First and last of the server's groups").needs(Ability::ContentSwitching),
+    set("port <port*> group-id <0-1023> <0-1023>", "First and last of the server's groups")
+        .needs(Ability::ContentSwitching),
     both("disable", "No new connections to this server", disable),
     both("weight <0-65000>", "Share of the connections", weight),
     both("max-conn <1-1000000>", "Most connections at one time", max_conn).on(XL),

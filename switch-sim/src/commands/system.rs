@@ -63,7 +63,12 @@ fn nothing(_: &mut Call<'_>) -> Result<Step, Trouble> {
 
 fn hostname(call: &mut Call<'_>) -> Result<Step, Trouble> {
     let factory = call.device.settings.hostname.clone();
-    call.device.host = call.found.arguments.text(0).cloned().unwrap_or(factory);
+    let name = call.found.arguments.text(0).cloned().unwrap_or(factory);
+    // What would end a prompt cannot stand in it.
+    if name.contains(['#', '>', '(', ')']) {
+        return Err(Refusal::BadName { name }.into());
+    }
+    call.device.host = name;
     done()
 }
 

@@ -17,8 +17,10 @@ pub(super) static ROWS: &[Row<Action>] = &[
     both("port <port*>", "Application port", port),
     both("port <port*> disable", "No new connections to this port", port_disable),
     both("port <port*> sticky", "Clients stay with their real server", sticky).needs(Ability::Persistence),
-    set("port <port*> concurrent", "Clients may open further connections to the same server").needs(Ability::Persistence),
-    set("port <port*> client-subnet-sticky subnet-mask <ip>", "Networks stay with their real server").needs(Ability::Persistence),
+    set("port <port*> concurrent", "Clients may open further connections to the same server")
+        .needs(Ability::Persistence),
+    set("port <port*> client-subnet-sticky subnet-mask <ip>", "Networks stay with their real server")
+        .needs(Ability::Persistence),
     set("port <port*> dsr [fast-delete]", "Servers answer clients directly").needs(Ability::DirectServerReturn),
     set("port <port*> stateless", "No sessions").needs(Ability::Tuning),
     set("port <port*> no-translation", "The port stays as it is").needs(Ability::Tuning),
@@ -26,7 +28,9 @@ pub(super) static ROWS: &[Row<Action>] = &[
     set("port <port*> udp-only", "UDP alone").needs(Ability::Tuning),
     set("port <port*> reset-on-port-fail", "Reset clients when the real port fails").needs(Ability::Tuning),
     set("port <port*> use-port-policy <name>", "Check real servers by a policy").needs(Ability::HealthChecks),
-    set("port <port*> ssl-proxy <name> <name>", "Profiles of TLS to clients and to servers").on(NEWER).needs(Ability::TlsProxy),
+    set("port <port*> ssl-proxy <name> <name>", "Profiles of TLS to clients and to servers")
+        .on(NEWER)
+        .needs(Ability::TlsProxy),
     content("port <port*> csw-policy <rule>", "Policy of content switching").on(NEWER),
     run("port <port*> csw", "Switch by content", csw).on(NEWER).needs(Ability::ContentSwitching),
     run("no port <port*> csw", "Switch by content", no_csw).on(NEWER).needs(Ability::ContentSwitching),

@@ -63,6 +63,16 @@ impl<A: 'static> Table<A> {
         }
     }
 
+    /// Every keyword that has no row's help.
+    pub fn keywords_without_help(&self) -> BTreeSet<&'static str> {
+        let edges = self.nodes.iter().flat_map(|node| &node.edges).filter(|edge| edge.help.is_none());
+        let words = edges.filter_map(|edge| match edge.token {
+            Token::Keyword(word) | Token::Choice(word) => Some(word),
+            Token::Argument(_) => None,
+        });
+        words.collect()
+    }
+
     fn insert(&mut self, row: usize, form: Form, root: usize, parts: &[Part], about: usize, last: Option<usize>) {
         let mut here = BTreeSet::from([root]);
         for (n, part) in parts.iter().enumerate() {
@@ -71,7 +81,7 @@ impl<A: 'static> Table<A> {
                 let help = self.rows[row].help;
                 for node in &mut self.nodes {
                     let edges = node.edges.iter_mut().filter(|edge| here.contains(&edge.target));
-                    edges.for_each(|edge| edge.help = Some(help));
+                    edges.for_each(|edge| edge.help = edge.help.or(Some(help)));
                 }
             }
         }

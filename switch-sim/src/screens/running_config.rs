@@ -75,7 +75,9 @@ fn real_server(lines: &mut Vec<String>, real: &Real) {
             (Admin::Disabled, port) => lines.push(format!(" port {port} disable")),
         }
         lines.extend(row.max_conn.map(|max| format!(" port {port} max-conn {max}")));
-        lines.extend(row.lines.iter().map(|(_, line)| format!(" port {port} {line}")));
+        // The device prints `keepalive` first (seen in several configurations).
+        let (first, rest): (Vec<_>, Vec<_>) = row.lines.iter().partition(|(key, _)| *key == "keepalive");
+        lines.extend(first.into_iter().chain(rest).map(|(_, line)| format!(" port {port} {line}")));
     }
 }
 

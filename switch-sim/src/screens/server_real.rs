@@ -10,7 +10,8 @@ use crate::slb::words::{Admin, Name, Port, RealKind};
 /// The screen of all servers, or of one. Of a server that is not there the device says nothing.
 pub(crate) fn screen(device: &Device, wanted: Option<&str>) -> Vec<String> {
     let mut screen = Vec::new();
-    let mut servers = device.config.reals().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str())).peekable();
+    let mut servers =
+        device.config.reals().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str())).peekable();
     if servers.peek().is_none() && wanted.is_some() {
         return screen;
     }
@@ -32,8 +33,22 @@ fn server(screen: &mut Vec<String>, device: &Device, name: &Name, real: &Real) {
     let range = number_in(real.lines.get("host-range")).unwrap_or(1);
     let nat = |key: &str| if real.lines.get(key).is_some() { "cfg" } else { "not-cfg" };
     let (source, dest) = (nat("source-nat"), nat("dest-nat"));
-    let values: [&dyn std::fmt::Display; 10] =
-        [name, &state, &real.address, &range, &mac, &weight, &max_conn, &source, &dest, &remote];
+    let number = |key: &str| u8::from(real.lines.get(key).is_some());
+    let (source_number, dest_number) = (number("source-nat"), number("dest-nat"));
+    let values: [&dyn std::fmt::Display; 12] = [
+        name,
+        &state,
+        &real.address,
+        &range,
+        &mac,
+        &weight,
+        &max_conn,
+        &source,
+        &dest,
+        &source_number,
+        &dest_number,
+        &remote,
+    ];
     device.templates.write(screen, Text::RealServer, &values);
     let mut total = Counters::default();
     for (port, row) in in_order(device.settings.personality, real) {
@@ -61,8 +76,18 @@ fn write_port(screen: &mut Vec<String>, device: &Device, port: Port, row: &RealP
     let disabled = port == Port::DEFAULT && row.admin == Admin::Disabled && !row.is_bound();
     let (word, code) = if disabled { ("disabled", "DIS") } else { (report.state.word(), report.state.code()) };
     let c = report.counters;
-    let values: [&dyn std::fmt::Display; 10] =
-        [&port, &word, &code, &c.current, &c.total, &c.rx_packets, &c.tx_packets, &c.rx_octets, &c.tx_octets, &c.reassigned];
+    let values: [&dyn std::fmt::Display; 10] = [
+        &port,
+        &word,
+        &code,
+        &c.current,
+        &c.total,
+        &c.rx_packets,
+        &c.tx_packets,
+        &c.rx_octets,
+        &c.tx_octets,
+        &c.reassigned,
+    ];
     device.templates.write(screen, Text::RealPort, &values);
 }
 

@@ -25,8 +25,11 @@ pub(crate) fn screen(device: &Device, wanted: Option<&str>) -> Vec<String> {
 }
 
 fn write_server(screen: &mut Vec<String>, device: &Device, name: &Name, server: &Virtual) {
-    let ports: Vec<_> =
-        server.ports.iter().map(|(port, row)| (port, row, device.balancer.virtual_port(name, *port).counters)).collect();
+    let ports: Vec<_> = server
+        .ports
+        .iter()
+        .map(|(port, row)| (port, row, device.balancer.virtual_port(name, *port).counters))
+        .collect();
     let total = ports.iter().fold(Counters::default(), |sum, (_, _, counters)| sum.plus(*counters)).total;
     let state = if server.admin == Admin::Enabled { "Enabled" } else { "Disabled" };
     let predictor = server.predictor.or(device.config.predictor()).unwrap_or_default();
@@ -43,17 +46,8 @@ fn write_server(screen: &mut Vec<String>, device: &Device, name: &Name, server: 
         let concurrent = yes(row.lines.get("concurrent").is_some());
         let proxy = yes(row.lines.get("csw").or(row.lines.get("url-switch")).is_some());
         let dsr = yes(row.lines.get("dsr").is_some());
-        let values: [&dyn std::fmt::Display; 9] = [
-            port,
-            &state,
-            &sticky,
-            &concurrent,
-            &proxy,
-            &dsr,
-            &counters.current,
-            &counters.total,
-            &counters.peak,
-        ];
+        let values: [&dyn std::fmt::Display; 9] =
+            [port, &state, &sticky, &concurrent, &proxy, &dsr, &counters.current, &counters.total, &counters.peak];
         device.templates.write(screen, Text::VirtualPort, &values);
     }
     device.templates.write(screen, Text::VirtualTail, &[]);

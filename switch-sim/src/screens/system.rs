@@ -85,7 +85,9 @@ pub(crate) fn arp(device: &Device) -> Vec<String> {
 /// `show ip`.
 pub(crate) fn ip(device: &Device) -> Vec<String> {
     let line = |key: &str| device.config.system().get(key).and_then(|line| line.strip_prefix(key));
-    let word = |line: Option<&str>, n: usize| line.and_then(|line| line.split_whitespace().nth(n)).unwrap_or("0.0.0.0").to_owned();
+    let word = |line: Option<&str>, n: usize| {
+        line.and_then(|line| line.split_whitespace().nth(n)).unwrap_or("0.0.0.0").to_owned()
+    };
     let address = line("ip address");
     let gateway = line("ip default-gateway");
     device.templates.lines(Text::Ip, &[&word(address, 0), &word(address, 1), &word(gateway, 0)])

@@ -82,7 +82,7 @@ texts! {
     BindFoot "server-bind.foot" [];
 
     RealHead "server-real.head" [];
-    RealServer "server-real.server" ["name" "state" "address" "range" "mac" "weight" "max-conn" "src-nat" "dst-nat" "remote"];
+    RealServer "server-real.server" ["name" "state" "address" "range" "mac" "weight" "max-conn" "src-nat" "dst-nat" "src-nat-number" "dst-nat-number" "remote"];
     RealPort "server-real.port" ["port" "state" "code" "current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
     RealTotal "server-real.total" ["current" "total" "rx-packets" "tx-packets" "rx-octets" "tx-octets" "reassigned"];
     RealFoot "server-real.foot" [];

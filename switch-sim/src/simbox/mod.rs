@@ -218,7 +218,7 @@ impl SimulatedBox {
                 continue;
             };
             let port = real.ports.get(&number);
-            if port.is_some_and(|port| port.is_finishing(now) || port.reversed) {
+            if port.is_some_and(|port| port.is_finishing(now) || port.reversed.is_some()) {
                 continue;
             }
             self.finishing.remove(&(name.clone(), number));

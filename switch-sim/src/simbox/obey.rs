@@ -53,6 +53,7 @@ impl SimulatedBox {
             Change::RemoveReal { name } => {
                 let Some(real) = self.world.reals.get_mut(name) else { return };
                 real.leaving = true;
+                real.ports.values_mut().for_each(|port| port.leaving = true);
                 let mut ports: Vec<Port> = real.ports.keys().copied().collect();
                 if ports.is_empty() {
                     ports.push(Port::DEFAULT);
@@ -144,10 +145,12 @@ impl SimulatedBox {
         if !row.is_bound() {
             row.bound_at = now;
         }
-        row.reversed |= finishing && !gentle;
+        if finishing && !gentle {
+            row.reversed = Some(PortState::AwaitUnbind);
+        }
         row.flows.entry(front).or_insert_with(|| Bound { flow: Default::default(), unbound_at: None }).unbound_at =
             None;
-        if row.reversed {
+        if row.reversed.is_some() {
             self.finishing.insert((real.clone(), real_port));
         }
         self.watch(real, real_port);
@@ -191,10 +194,12 @@ impl SimulatedBox {
             }
             Place::RealPort(name, number) => {
                 let Some(port) = self.world.port(name, *number, now) else { return };
-                port.reversed |= admin == Admin::Enabled && port.current() > 0 && !gentle;
+                if admin == Admin::Enabled && port.current() > 0 && !gentle {
+                    port.reversed = Some(PortState::Disabled);
+                }
                 port.admin = admin;
                 port.disabled_at = (admin == Admin::Disabled).then_some(now);
-                if port.reversed || admin == Admin::Disabled {
+                if port.reversed.is_some() || admin == Admin::Disabled {
                     self.finishing.insert((name.clone(), *number));
                 }
             }

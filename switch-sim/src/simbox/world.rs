@@ -26,8 +26,8 @@ pub(super) struct SimPort {
     pub(super) leaving: bool,
     /// Not gone before then, whatever its connections.
     pub(super) lingers_until: Time,
-    /// Put back into service while its old connections were still finishing: it finishes first.
-    pub(super) reversed: bool,
+    /// Put back into service while its old connections were still finishing: it shows this until they have.
+    pub(super) reversed: Option<PortState>,
     /// When it first could be checked.
     pub(super) bound_at: Time,
     /// Counters of bindings that are gone.
@@ -64,7 +64,7 @@ impl SimPort {
             flows: BTreeMap::new(),
             leaving: false,
             lingers_until: now,
-            reversed: false,
+            reversed: None,
             bound_at: now,
             past: Counters::default(),
         }
@@ -108,8 +108,8 @@ impl SimReal {
         }
         match (port.admin, port.reversed) {
             (Admin::Disabled, _) => return PortState::Disabled,
-            (Admin::Enabled, true) => return PortState::AwaitUnbind,
-            (Admin::Enabled, false) => {}
+            (Admin::Enabled, Some(state)) => return state,
+            (Admin::Enabled, None) => {}
         }
         let server = self.state(times, now);
         let active = health::active_at(self.life, times).unwrap_or(Time::ZERO);
@@ -172,8 +172,8 @@ impl World {
             }
             !gone
         });
-        if port.reversed && port.flows.values().all(|bound| bound.flow.counters.current == 0) {
-            port.reversed = false;
+        if port.reversed.is_some() && port.flows.values().all(|bound| bound.flow.counters.current == 0) {
+            port.reversed = None;
             port.bound_at = now;
         }
     }

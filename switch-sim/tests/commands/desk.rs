@@ -7,7 +7,7 @@ use std::time::Duration;
 use switch_sim::chassis::{Chassis, Settings};
 use switch_sim::personality::Personality;
 use switch_sim::shell::{Origin, Reply, SessionId, Shell, Transport};
-use switch_sim::simbox::{SimSettings, SimulatedBox};
+use switch_sim::simbox::{Action, Levers, SimSettings, SimulatedBox};
 use switch_sim::slb::balancer::SlbBox;
 use switch_sim::time::Time;
 
@@ -33,6 +33,29 @@ impl Desk {
         let origin = Origin { transport: Transport::Telnet, peer: None };
         let session = chassis.connect(origin, Time::ZERO).expect("room for a session");
         Desk { chassis, session, now: Time::ZERO, asked: None, closed: false }
+    }
+
+    /// A session that is there already.
+    pub(crate) fn in_session(chassis: Chassis, session: SessionId) -> Desk {
+        Desk { chassis, session, now: Time::ZERO, asked: None, closed: false }
+    }
+
+    /// Hangs up and connects again.
+    pub(crate) fn reconnect(&mut self) {
+        self.chassis.disconnect(self.session, self.now);
+        self.session = self.other_session();
+        (self.asked, self.closed) = (None, false);
+    }
+
+    /// Another session beside this one.
+    pub(crate) fn other_session(&mut self) -> SessionId {
+        let origin = Origin { transport: Transport::Telnet, peer: None };
+        self.chassis.connect(origin, self.now).expect("room for a session")
+    }
+
+    /// The question was given up.
+    pub(crate) fn forget_question(&mut self) {
+        self.asked = None;
     }
 
     /// At `(config)#`.
@@ -114,5 +137,11 @@ impl Desk {
 
     pub(crate) fn help(&self, line: &str) -> Vec<String> {
         self.chassis.help(self.session, line)
+    }
+
+    /// Lets something happen to the box, now.
+    pub(crate) fn pull(&mut self, levers: &Levers, action: Action) {
+        levers.pull(action);
+        self.chassis.notices(self.session, self.now);
     }
 }

@@ -221,3 +221,6 @@ impl Config {
         if says("udp") && !says("tcp") { Protocol::Udp } else { Protocol::Tcp }
     }
 }
+
+#[cfg(test)]
+mod tests;
