@@ -4,6 +4,8 @@
 //! nothing else of the box, and removes what it made, also when it is interrupted. Cases that need traffic are skipped:
 //! they need a testbed, which only a test program can bring.
 
+#![allow(clippy::disallowed_methods)]
+
 mod guest;
 mod report;
 
