@@ -98,6 +98,11 @@ impl Connection {
         self.terminal.is_closed()
     }
 
+    /// True when a fault has cut it.
+    pub fn is_cut(&self) -> bool {
+        self.terminal.is_cut()
+    }
+
     /// True while only the peer can make something happen.
     pub fn is_waiting(&self) -> bool {
         self.terminal.is_waiting()

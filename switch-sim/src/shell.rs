@@ -126,7 +126,7 @@ pub trait Shell: Send {
     /// A line was entered at a question.
     fn answer(&mut self, session: SessionId, line: &str, now: Time) -> Reply;
 
-    /// Ctrl-C, or Ctrl-Z at an empty line: a question is given up, a configuration mode left.
+    /// Ctrl-C (`'C'`) or Ctrl-Z (`'Z'`): what was typed is gone, a question is given up; with Ctrl-Z a configuration mode is left.
     fn interrupt(&mut self, session: SessionId, key: char, now: Time) -> Reply;
 
     /// What a pending line came to, once it is done.

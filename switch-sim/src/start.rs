@@ -11,7 +11,7 @@ use switch_sim::chassis::access::{Access, Level, Secret, User};
 use switch_sim::chassis::flash::{FileFlash, Flash};
 use switch_sim::chassis::{Chassis, Settings};
 use switch_sim::quirk::{self, Quirks};
-use switch_sim::screens::Templates;
+use switch_sim::screens::{self, Templates};
 use switch_sim::server::{AuthorizedKeys, Bell, Device, HostKey, Listen, Server, SlotLimits, SshListen};
 use switch_sim::shell::LoginAsks;
 use switch_sim::simbox::task::TcpChecks;
@@ -42,6 +42,7 @@ fn start_error(why: impl ToString) -> StartError {
 pub(crate) fn run(args: &Args) -> Result<(), StartError> {
     let quirks = quirks(args)?;
     let chassis_settings = chassis(args, &quirks)?;
+    let texts = screens::terminal(&chassis_settings.templates);
     let listen = listen(args)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start_error)?;
@@ -55,8 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<(), StartError> {
             eprintln!("switch-sim: start-up configuration, line {}: `{}`: {}", line.number, line.text, line.said);
         }
         let fingerprint = listen.ssh.as_ref().map(|ssh| ssh.host_key.fingerprint());
-        let settings = terminal::Settings { quirks, ..terminal::Settings::default() };
-        let server = Server::bind(Device::new(chassis, bell), settings, listen).await.map_err(start_error)?;
+        let settings = terminal::Settings { quirks, texts: texts.into(), ..terminal::Settings::default() };
+        let server = Server::bind(Device::new(chassis, bell), settings, listen).await;
+        let server =
+            server.map_err(|why| StartError::Start(format!("{why}: --telnet ADDR and --ssh ADDR choose another")))?;
         let ended = ended()?;
         say_ready(args, &server, fingerprint.as_deref());
         tokio::select! {

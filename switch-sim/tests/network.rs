@@ -1,5 +1,7 @@
 //! The listeners over real sockets: telnet and SSH, floods, and an administrator who still gets in.
 
+#![allow(missing_docs, clippy::disallowed_methods)]
+
 mod support;
 
 use std::io;
@@ -347,6 +349,21 @@ mod ssh {
         let mut channel = shell(&handle).await;
         read_channel(&mut channel, "SSH@ServerIron>").await;
         handle.disconnect(Disconnect::ByApplication, "", "").await.expect("sent");
+    }
+
+    #[tokio::test]
+    async fn a_cut_takes_the_whole_connection() {
+        let quirks = Quirks::of(&["disconnect-after=20"]).expect("a quirk");
+        let settings = Settings { quirks, ..Settings::default() };
+        let device = start(SmallShell::default(), settings, AuthorizedKeys::default()).await;
+        let mut handle = connect(&device).await;
+        assert!(handle.authenticate_none("anybody").await.expect("an answer").success());
+        let mut channel = shell(&handle).await;
+        channel.data_bytes(&b"say hello\r"[..]).await.expect("sent");
+        let closing = async { while channel.wait().await.is_some() {} };
+        timeout(PATIENCE, closing).await.expect("the channel ends");
+        let next = timeout(PATIENCE, handle.channel_open_session()).await.expect("in time");
+        assert!(next.is_err(), "the connection is gone");
     }
 
     #[tokio::test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use support::{Client, PASSWORD, SmallShell};
 use switch_sim::quirk::Quirks;
 use switch_sim::shell::LoginAsks;
-use switch_sim::terminal::{LINE_MAX, MORE, Settings, TYPED_MAX};
+use switch_sim::terminal::{LINE_MAX, Settings, TYPED_MAX, Texts};
 
+const MORE: &str = "--More--, next page: Space, next line: Return key, quit: Control-c";
 const PROMPT: &str = "telnet@ServerIron>";
 
 fn with(quirks: &[&str]) -> Settings {
@@ -230,7 +231,7 @@ mod lines {
         assert!(client.connection.room() <= TYPED_MAX);
         assert_eq!(
             client.send("\r"),
-            format!("\r\nError - the line is longer than {LINE_MAX} characters.\r\ntelnet@ServerIron>")
+            format!("\r\nError - The line is longer than {LINE_MAX} characters.\r\ntelnet@ServerIron>")
         );
         assert!(client.shell.lines.is_empty(), "nothing of it was obeyed");
         assert_eq!(client.send("say hi\r"), "say hi\r\nhi\r\ntelnet@ServerIron>");
@@ -335,6 +336,20 @@ mod pages {
         assert_eq!(client.send("\x03"), format!("{}{PROMPT}", erased()));
         client.send("show long\r");
         assert_eq!(client.send("  "), format!("{0}{1}{MORE}{0}{2}{PROMPT}", erased(), rows(24..=46), rows(47..=60)));
+    }
+
+    #[test]
+    fn the_words_are_the_devices() {
+        let texts = Texts { more: "-- more --".into(), login_failed: "Bad.".into(), line_too_long: "Long.".into() };
+        let settings = Settings { texts: texts.into(), ..Settings::default() };
+        let mut client = Client::connect(SmallShell::asking(LoginAsks::Password), settings);
+        assert!(client.send("wrong\r").ends_with("\r\n\r\nBad.\r\n\r\nPlease Enter Password: "));
+        client.send(&format!("{PASSWORD}\r"));
+        assert!(client.send("show long\r").ends_with("row 23\r\n-- more --"));
+        let back = "\x08".repeat(10);
+        assert_eq!(client.send("q"), format!("{back}{}{back}{PROMPT}", " ".repeat(10)));
+        assert!(client.send(&"x".repeat(2_000)).ends_with('\x07'));
+        assert_eq!(client.send("\r"), format!("\r\nLong.\r\n{PROMPT}"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Session {
     pub(crate) origin: Option<Origin>,
     /// Its user's name, if the login asked for one.
     pub(crate) user: Option<String>,
+    /// Past the login. Others may be many and count for nothing.
+    pub(crate) logged_in: bool,
     pub(crate) level: Level,
     pub(crate) mode: Mode,
     /// Whether long answers stop at a full page.
@@ -40,6 +42,7 @@ impl Session {
         Session {
             origin,
             user: None,
+            logged_in: false,
             level: Level::SUPER_USER,
             mode: Mode::User,
             pages: true,

@@ -20,7 +20,8 @@ const ENABLE_FAILURES_MAX: u32 = 5;
 
 impl Shell for Chassis {
     fn connect(&mut self, origin: Origin, now: Time) -> Result<SessionId, String> {
-        if self.device.sessions.len() > self.device.settings.sessions_max {
+        let logged_in = self.device.sessions.values().filter(|session| session.logged_in).count();
+        if logged_in >= self.device.settings.sessions_max {
             return Err(self.device.templates.word(Text::TooManySessions, &[]));
         }
         let id = SessionId(self.next_session);
@@ -192,6 +193,7 @@ impl Chassis {
         session.user = (!name.is_empty()).then(|| name.to_owned());
         session.level = level.unwrap_or(Level::SUPER_USER);
         session.mode = if privileged { Mode::Privileged } else { Mode::User };
+        session.logged_in = true;
         session.failures = 0;
         session.last_input = now;
     }

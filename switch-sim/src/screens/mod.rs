@@ -16,6 +16,16 @@ pub use texts::Text;
 
 use crate::slb::change::Refusal;
 use crate::slb::words::NAME_MAX;
+use crate::terminal;
+
+/// What terminals of a device with these templates say.
+pub fn terminal(templates: &Templates) -> terminal::Texts {
+    terminal::Texts {
+        more: templates.word(Text::More, &[]),
+        login_failed: templates.word(Text::LoginFailed, &[]),
+        line_too_long: templates.word(Text::LineTooLong, &[&terminal::LINE_MAX]),
+    }
+}
 
 /// How the device says why it refuses.
 pub fn refusal(templates: &Templates, refusal: &Refusal) -> Vec<String> {

@@ -28,6 +28,7 @@ texts! {
     Invalid "error.invalid" ["input"];
     Ambiguous "error.ambiguous" ["input"];
     Incomplete "error.incomplete" [];
+    LineTooLong "error.line-too-long" ["max"];
     Unrecognized "help.unrecognized" [];
 
     NameTooLong "error.name-too-long" ["name" "max"];
@@ -56,11 +57,13 @@ texts! {
     Failed "error.failed" ["why"];
 
     NoPassword "enable.no-password" [];
+    LoginFailed "login.failed" [];
     EnableName "enable.name" [];
     EnablePassword "enable.password" [];
     EnableWrong "enable.wrong" [];
     SkipPage "page.skip" [];
     Page "page.on" [];
+    More "page.more" [];
     WriteMemory "write-memory" [];
     Deleted "server-deleted" ["name"];
     TooManySessions "session.too-many" [];

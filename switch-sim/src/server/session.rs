@@ -12,6 +12,8 @@ use crate::connection::Connection;
 
 /// A peer that takes nothing for this long has gone, or means harm: what waits for it is let go.
 const STALL_MAX: Duration = Duration::from_secs(20);
+/// A deadline that has passed and still stands must not make the loop spin.
+const REST: Duration = Duration::from_millis(1);
 /// Read at a time: a flood of one connection holds the others up for no more than this.
 const READ_MAX: usize = 4096;
 
@@ -28,8 +30,17 @@ impl Drop for Seat<'_> {
     }
 }
 
+/// How a connection ended that did not end with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The session was over, or the peer had nothing more to say.
+    Closed,
+    /// A fault cut it: nothing more may be sent, not even a goodbye.
+    Cut,
+}
+
 /// Serves a connection until it is closed from either side.
-pub(super) async fn serve<S>(stream: &mut S, connection: Connection, device: &Device, slot: &Slot) -> io::Result<()>
+pub(super) async fn serve<S>(stream: &mut S, connection: Connection, device: &Device, slot: &Slot) -> io::Result<End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -40,8 +51,11 @@ where
     loop {
         flush(stream, &mut seat).await?;
         let connection = &mut seat.connection;
+        if connection.is_cut() {
+            return Ok(End::Cut);
+        }
         if connection.is_closed() || (peer_is_done && connection.is_waiting()) {
-            return Ok(());
+            return Ok(End::Closed);
         }
         let is_in = connection.is_logged_in();
         slot.stands(match (is_in, connection.has_typed()) {
@@ -49,7 +63,7 @@ where
             (true, false) => Standing::Silent,
             (true, true) => Standing::In,
         });
-        let deadline = device.with(|shell, _| connection.next_deadline(shell));
+        let deadline = device.with(|shell, now| Some(connection.next_deadline(shell)?.max(now + REST)));
         let room = connection.room().min(READ_MAX);
         tokio::select! {
             read = stream.read(&mut buffer[..room]), if room > 0 && !peer_is_done => match read? {

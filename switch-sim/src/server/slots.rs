@@ -29,7 +29,7 @@ impl Default for SlotLimits {
 }
 
 /// How far a connection has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
     /// At the login dialogue.
     AtLogin,
@@ -120,10 +120,10 @@ impl Book {
 }
 
 impl Slot {
-    /// The connection has come this far.
+    /// The connection has come this far; it does not fall back, whatever another shell on it does.
     pub(crate) fn stands(&self, standing: Standing) {
         if let Some(seat) = self.slots.book().seats.get_mut(&self.number) {
-            seat.standing = standing;
+            seat.standing = seat.standing.max(standing);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! name will do. Not here: ciphers and packets (`russh`), the terminal (`terminal/`).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::leash::Leash;
-use super::session;
+use super::session::{self, End};
 use super::slots::{Evicted, Slot, Standing};
 use super::ssh_keys::{AuthorizedKeys, HostKey};
 use super::task::{Common, make_room};
@@ -69,12 +69,14 @@ impl Host {
 enum Progress {
     Authenticating,
     Shells(usize),
+    /// A fault ends it.
+    Cut,
 }
 
 /// Serves one SSH connection.
 pub(super) async fn peer(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: IpAddr,
     common: Common,
     host: Host,
     slot: Arc<Slot>,
@@ -84,7 +86,7 @@ pub(super) async fn peer(
     let (leash, hand) = Leash::new(stream);
     let (progress, mut progresses) = watch::channel(Progress::Authenticating);
     let guest = Guest {
-        origin: Origin { transport: Transport::Ssh, peer: Some(peer.ip()) },
+        origin: Origin { transport: Transport::Ssh, peer: Some(peer) },
         common,
         authorized: host.authorized,
         slot,
@@ -106,6 +108,7 @@ pub(super) async fn peer(
                 Progress::Authenticating => Some(login_ends),
                 Progress::Shells(0) => Some(Instant::now() + IDLE_MAX),
                 Progress::Shells(_) => None,
+                Progress::Cut => return,
             };
             tokio::select! {
                 _ = &mut running => return,
@@ -237,7 +240,10 @@ impl Guest {
         self.shells.spawn(async move {
             let mut stream = channel.into_stream();
             // An error is the client's going; nobody is left to be told.
-            session::serve(&mut stream, connection, &device, &slot).await.ok();
+            if let Ok(End::Cut) = session::serve(&mut stream, connection, &device, &slot).await {
+                progress.send_replace(Progress::Cut);
+                return;
+            }
             handle.exit_status_request(id, 0).await.ok();
             handle.eof(id).await.ok();
             drop(stream);
@@ -248,11 +254,9 @@ impl Guest {
 }
 
 fn count(progress: &mut Progress, change: isize) {
-    let open = match *progress {
-        Progress::Shells(open) => open,
-        Progress::Authenticating => 0,
-    };
-    *progress = Progress::Shells(open.saturating_add_signed(change));
+    if let Progress::Shells(open) = progress {
+        *open = open.saturating_add_signed(change);
+    }
 }
 
 fn answer(session: &mut Session, channel: ChannelId, granted: bool) -> Result<(), Ended> {

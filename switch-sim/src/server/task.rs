@@ -1,11 +1,11 @@
 //! The tasks: accept, and serve each connection until it ends, is evicted, or the server goes.
-#![allow(clippy::disallowed_methods)]
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -19,6 +19,8 @@ use crate::terminal::Settings;
 
 /// After an accept that failed (no file descriptor left, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A silent peer is asked after this whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
@@ -37,13 +39,13 @@ pub(super) async fn run(server: Server) {
     loop {
         tokio::select! {
             (stream, peer) = accept(telnet) => {
-                if let Some((slot, evicted)) = common.slots.take(peer.ip(), common.device.now()) {
+                if let Some((slot, evicted)) = common.slots.take(peer, common.device.now()) {
                     tasks.spawn(telnet_peer(stream, peer, common.clone(), slot, evicted));
                 }
             }
             (stream, peer) = accept(ssh.map(|(listener, _)| listener)) => {
                 let host = ssh.map(|(_, host)| host.clone());
-                if let Some(((slot, evicted), host)) = common.slots.take(peer.ip(), common.device.now()).zip(host) {
+                if let Some(((slot, evicted), host)) = common.slots.take(peer, common.device.now()).zip(host) {
                     tasks.spawn(ssh::peer(stream, peer, common.clone(), host, Arc::new(slot), evicted));
                 }
             }
@@ -52,23 +54,31 @@ pub(super) async fn run(server: Server) {
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
+async fn accept(listener: Option<&TcpListener>) -> (TcpStream, IpAddr) {
     let Some(listener) = listener else { return pending().await };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without it an echo waits for the peer's acknowledgement; a socket without the option still works.
-                stream.set_nodelay(true).ok();
-                return (stream, peer);
+                set_options(&stream);
+                // An IPv4 peer of a listener for both is shown, and counted, as what it is.
+                return (stream, peer.ip().to_canonical());
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn telnet_peer(mut stream: TcpStream, peer: SocketAddr, common: Common, slot: Slot, evicted: Evicted) {
+/// An echo does not wait for the peer's acknowledgement, and a peer whose machine has gone is noticed one day: it would
+/// take one of a handful of sessions for ever. A socket without these options still works.
+fn set_options(stream: &TcpStream) {
+    stream.set_nodelay(true).ok();
+    sockopt::set_socket_keepalive(stream, true).ok();
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER).ok();
+}
+
+async fn telnet_peer(mut stream: TcpStream, peer: IpAddr, common: Common, slot: Slot, evicted: Evicted) {
     let device = &common.device;
-    let open = || device.with(|shell, now| Connection::telnet(common.settings.clone(), Some(peer.ip()), shell, now));
+    let open = || device.with(|shell, now| Connection::telnet(common.settings.clone(), Some(peer), shell, now));
     let opened = match open() {
         Err(_) if make_room(&common).await => open(),
         opened => opened,

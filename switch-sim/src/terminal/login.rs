@@ -124,7 +124,7 @@ impl Terminal {
         }
         self.settings.attempts.failed(self.origin.peer, now);
         login.wrong += 1;
-        self.say("\nUser login failure.\n", now);
+        self.say(&format!("\n{}\n", self.settings.texts.login_failed), now);
         if answer == LoginAnswer::Enough || login.wrong >= self.settings.login_tries {
             self.close();
         } else {

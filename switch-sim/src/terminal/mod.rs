@@ -20,6 +20,7 @@ mod pager;
 mod prompt;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use attempts::who;
@@ -30,7 +31,6 @@ pub use line::LINE_MAX;
 use line::{Line, Looks};
 use login::Login;
 use outlet::Outlet;
-pub use pager::MORE;
 use pager::{After, Pager, Turn};
 
 use crate::quirk::{Quirk, Quirks};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub quirks: Quirks,
     /// Who has failed to log in lately.
     pub attempts: Attempts,
+    /// Its words.
+    pub texts: Arc<Texts>,
     /// Lines of an answer before the pager stops; at least 1.
     pub page_lines: usize,
     /// How long the login dialogue may take.
@@ -62,9 +64,31 @@ impl Default for Settings {
         Self {
             quirks: Quirks::none(),
             attempts: Attempts::default(),
+            texts: Arc::default(),
             page_lines: 23,
             login_timeout: Duration::from_secs(60),
             login_tries: 3,
+        }
+    }
+}
+
+/// What a terminal says of its own accord and no capture of a real box vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// The pager's line. Programs look for `--More--` in it.
+    pub more: String,
+    /// After a wrong password.
+    pub login_failed: String,
+    /// In the place of a line of more than [`LINE_MAX`] characters.
+    pub line_too_long: String,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self {
+            more: "--More--, next page: Space, next line: Return key, quit: Control-c".into(),
+            login_failed: "User login failure.".into(),
+            line_too_long: format!("Error - The line is longer than {LINE_MAX} characters."),
         }
     }
 }
@@ -246,6 +270,11 @@ impl Terminal {
         self.outlet.is_cut() || (matches!(self.stage, Stage::Closed) && self.outlet.len() == 0)
     }
 
+    /// True when a fault has cut the connection.
+    pub fn is_cut(&self) -> bool {
+        self.outlet.is_cut()
+    }
+
     /// True while only the peer can make something happen: nothing typed waits and nothing runs.
     pub fn is_waiting(&self) -> bool {
         let reads = matches!(self.stage, Stage::Prompt | Stage::Question(_) | Stage::More(_))
@@ -371,7 +400,7 @@ impl Terminal {
     }
 
     fn refuse_long_line(&mut self, now: Time) {
-        self.say(&format!("Error - the line is longer than {LINE_MAX} characters.\n"), now);
+        self.say(&format!("{}\n", self.settings.texts.line_too_long), now);
     }
 
     fn notices(&mut self, shell: &mut dyn Shell, now: Time) {
@@ -400,7 +429,8 @@ impl Terminal {
 
     fn turn(&mut self, mut pager: Pager, lines: usize, shell: &mut dyn Shell, now: Time) {
         let mut is_done = false;
-        self.draw(now, |screen| is_done = pager.show(lines, screen));
+        let texts = Arc::clone(&self.settings.texts);
+        self.draw(now, |screen| is_done = pager.show(lines, &texts.more, screen));
         if !is_done {
             self.stage = Stage::More(pager);
             return;
@@ -421,7 +451,8 @@ impl Terminal {
             return;
         }
         let Stage::More(pager) = std::mem::replace(&mut self.stage, Stage::Prompt) else { return };
-        self.draw(now, Pager::erase);
+        let texts = Arc::clone(&self.settings.texts);
+        self.draw(now, |screen| Pager::erase(&texts.more, screen));
         match turn {
             Turn::Lines(lines) => self.turn(pager, lines, shell, now),
             Turn::Quit | Turn::Nothing => self.settle(pager.after, shell, now),

@@ -1,7 +1,5 @@
 //! What the terminal has to show, on its way out, and the faults that strike it there.
 
-use std::time::Duration;
-
 use crate::quirk::{Quirk, Quirks};
 use crate::time::Time;
 
@@ -74,8 +72,7 @@ impl Outlet {
             return Vec::new();
         }
         let mut out = if quirks.is_on(Quirk::ByteWiseOutput, now) {
-            // A pause of at least a microsecond: each byte is a piece of its own.
-            self.ready_at = now + quirks.span(Quirk::ByteWiseOutput).max(Duration::from_micros(1));
+            self.ready_at = now + quirks.span(Quirk::ByteWiseOutput);
             self.gone += 1;
             vec![self.waiting[self.gone - 1]]
         } else {

@@ -4,9 +4,6 @@ use std::collections::VecDeque;
 
 use super::keys::Key;
 
-/// The pager's line. Programs look for `--More--` in it.
-pub const MORE: &str = "--More--, next page: Space, next line: Return key, quit: Control-c";
-
 /// What comes after the last line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
@@ -37,13 +34,13 @@ impl Pager {
     }
 
     /// Shows up to so many lines, and the pager's line if more are left. True when all were shown.
-    pub(crate) fn show(&mut self, lines: usize, screen: &mut Vec<u8>) -> bool {
+    pub(crate) fn show(&mut self, lines: usize, more: &str, screen: &mut Vec<u8>) -> bool {
         for line in self.lines.drain(..lines.min(self.lines.len())) {
             screen.extend_from_slice(line.as_bytes());
             screen.extend_from_slice(b"\r\n");
         }
         if !self.lines.is_empty() {
-            screen.extend_from_slice(MORE.as_bytes());
+            screen.extend_from_slice(more.as_bytes());
         }
         self.lines.is_empty()
     }
@@ -58,9 +55,9 @@ impl Pager {
     }
 
     /// Takes the pager's line off the screen: backspaces, spaces, backspaces.
-    pub(crate) fn erase(screen: &mut Vec<u8>) {
+    pub(crate) fn erase(more: &str, screen: &mut Vec<u8>) {
         for byte in [0x08, b' ', 0x08] {
-            screen.extend(std::iter::repeat_n(byte, MORE.len()));
+            screen.extend(std::iter::repeat_n(byte, more.chars().count()));
         }
     }
 }

@@ -19,6 +19,9 @@ const ENABLE_PASSWORD: &str = "engine-key";
 
 type Outcome = Result<(), Failed>;
 
+/// A test's name, what it does, and why it cannot.
+type Named<'a> = (&'static str, fn() -> Outcome, &'a Option<String>);
+
 /// A start-up configuration of more than a page.
 fn startup_config() -> String {
     let mut text = String::new();
@@ -78,7 +81,7 @@ impl Device {
         let home = self.folder.path().join("home");
         fs::create_dir(&home)?;
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.join(".cloginrc"))?;
-        write!(file, "{methods}add password * {{{PASSWORD}}} {{{ENABLE_PASSWORD}}}\n")?;
+        writeln!(file, "{methods}add password * {{{PASSWORD}}} {{{ENABLE_PASSWORD}}}")?;
         Ok(home)
     }
 }
@@ -249,7 +252,7 @@ fn main() -> ExitCode {
     let rancid = obstacle(&["test", "-x", FLOGIN]);
     let netmiko = obstacle(&["python3", "-c", "import netmiko"]);
     let openssh = obstacle(&["ssh", "-V"]);
-    let tests: [(&str, fn() -> Outcome, &Option<String>); 9] = [
+    let tests: [Named<'_>; 9] = [
         ("rancid::flogin_configures_and_saves", flogin_configures_and_saves, &rancid),
         ("rancid::flogin_with_only_a_password", flogin_with_only_a_password, &rancid),
         ("rancid::flogin_straight_to_privileged", flogin_straight_to_privileged, &rancid),

@@ -231,16 +231,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A raw client (no telnet around it is to be seen: the opening is taken off).
-    pub(crate) fn connect(mut shell: SmallShell, settings: Settings) -> Self {
+    /// A client that has seen the opening, which is taken off.
+    pub(crate) fn connect(shell: SmallShell, settings: Settings) -> Self {
+        let mut client = Self::try_connect(shell, settings);
+        let opening = [255, 251, 1, 255, 251, 3];
+        assert!(client.seen.starts_with(&opening), "WILL ECHO, WILL SUPPRESS-GO-AHEAD come first");
+        client.seen.drain(..opening.len());
+        client
+    }
+
+    /// A client of a device that may be too broken to greet it.
+    pub(crate) fn try_connect(mut shell: SmallShell, settings: Settings) -> Self {
         let now = Time::ZERO;
         let connection =
             Connection::telnet(settings, Some(PEER), &mut shell, now).expect("the device takes the session");
         let mut client = Self { shell, connection, now, seen: Vec::new() };
         client.settle();
-        let opening = [255, 251, 1, 255, 251, 3];
-        assert!(client.seen.starts_with(&opening), "WILL ECHO, WILL SUPPRESS-GO-AHEAD come first");
-        client.seen.drain(..opening.len());
         client
     }
 
@@ -263,6 +269,21 @@ impl Client {
             self.settle();
             if taken == 0 {
                 assert!(!self.connection.is_waiting(), "a terminal that waits takes input");
+                self.wait(Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Types the bytes in one piece as long as the terminal takes any, or is closed.
+    pub(crate) fn offer(&mut self, mut bytes: &[u8]) {
+        for _ in 0..1_000 {
+            if bytes.is_empty() || self.connection.is_closed() {
+                break;
+            }
+            let taken = self.connection.input(bytes, &mut self.shell, self.now);
+            bytes = &bytes[taken..];
+            self.settle();
+            if taken == 0 {
                 self.wait(Duration::from_millis(100));
             }
         }
