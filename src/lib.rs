@@ -30,7 +30,7 @@
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
-//! | 4 | [`driver`] | other switches behind the contract: the native client | base, acm, the schema of api |
+//! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
 //! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
 //! | 5 | [`cli`] | one file per subcommand | everything |

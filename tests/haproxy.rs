@@ -15,6 +15,7 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use acm_switch::acm::conformance::{Attempt, Bench, Connection, Fate, Plan, Subject, Testbed, run};
@@ -571,6 +572,34 @@ async fn a_failure_comes_with_its_transcript() -> Verdict {
     expect(&out, failures.len() == 1 && failures[0].text().is_some_and(|text| text.contains("> set server web/")))
 }
 
+/// A box that dies under the suite: the report says where, and what was not run.
+async fn a_box_that_dies_is_reported() -> Verdict {
+    let haproxy = Haproxy::start(WEB_AND_SHOP)?;
+    let directory = tempfile::tempdir()?;
+    let real = haproxy.directory.path().join("admin.sock");
+    let left = std::sync::atomic::AtomicU32::new(40);
+    let mortal = move |line: &str| {
+        if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            return Some(vec![]);
+        }
+        let mut wire = std::os::unix::net::UnixStream::connect(&real).ok()?;
+        wire.write_all(line.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        wire.read_to_end(&mut answer).ok()?;
+        Some(answer)
+    };
+    let url = impostor(directory.path(), mortal)?.replace("10.0.0.100", "198.18.1.100");
+    let (code, out, err) = judge_by_command(&url, &["--report", "json"]).await?;
+    expect(format!("{code:?} {err}"), code == Some(1) && err.contains("cases failed"))?;
+    let report: serde_json::Value = serde_json::from_str(&out)?;
+    let cases = report["cases"].as_array().cloned().unwrap_or_default();
+    let first = cases.iter().position(|case| case["outcome"] == "failed").ok_or("nothing failed")?;
+    expect(&out, cases[first]["transcript"].to_string().contains("hung up without a word"))?;
+    let last = cases.iter().rposition(|case| case["outcome"] == "failed").unwrap_or_default();
+    let rest = &cases[last + 1..];
+    expect(&out, first > 1 && !rest.is_empty() && rest.iter().all(|case| case["outcome"] == "skipped"))
+}
+
 /// A socket that answers every connection with these bytes; `None`: with nothing, and without an end.
 fn impostor(directory: &Path, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> Result<String, Failed> {
     let path = directory.join("impostor.sock");
@@ -663,7 +692,8 @@ fn main() -> ExitCode {
         refusals_are_in_its_words,
         verbs,
         judged_by_the_command,
-        a_failure_comes_with_its_transcript
+        a_failure_comes_with_its_transcript,
+        a_box_that_dies_is_reported
     ];
     trials.push(Trial::test("an_old_version_is_refused", || on_a_runtime(an_old_version_is_refused())));
     trials.push(Trial::test("impostors_are_noticed", || on_a_runtime(impostors_are_noticed())));

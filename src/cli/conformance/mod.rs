@@ -4,6 +4,8 @@
 //! nothing else of the box, and removes what it made, also when it is interrupted. Cases that need traffic are skipped:
 //! they need a testbed, which only a test program can bring.
 
+#![allow(clippy::disallowed_methods)]
+
 mod guest;
 mod report;
 
@@ -179,7 +181,7 @@ impl ConformanceArgs {
         let guest = Arc::new(guest);
         let mut run = Run { guest: &guest, recent, may_claim: self.claim || company == Company::Alone, done: vec![] };
         let interrupted = tokio::select! {
-            finished = run.cases(selected) => return finished.map(|()| run.done),
+            () = run.cases(selected) => return Ok(run.done),
             () = stop => Failure::Setup("interrupted; what the suite had made was removed".into()),
         };
         guest.clean().await?;
@@ -196,20 +198,28 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn cases(&mut self, selected: &[&'static Case]) -> Result<(), Failure> {
+    /// Every case, each on a target that was cleaned up. When it cannot be, that is a failure, and the rest is not run.
+    async fn cases(&mut self, selected: &[&'static Case]) {
         let mut progress = Progress::new(selected.len());
+        let mut unclean = None;
         for (n, case) in selected.iter().enumerate() {
             progress.at(n, case.name);
             self.recent.take();
             let began = Instant::now();
-            let ending = self.one(case).await;
+            let mut ending = match &unclean {
+                None => self.one(case).await,
+                Some(after) => Ending::Skipped(format!("the target could not be cleaned up after `{after}`")),
+            };
+            if unclean.is_none()
+                && let Err(why) = self.guest.clean().await
+            {
+                unclean = Some(case.name);
+                ending =
+                    Ending::Failed(format!("{}afterwards the target could not be cleaned up: {why}", so_far(&ending)));
+            }
             self.done.push(CaseReport::new(case, ending, began.elapsed(), self.recent.take()));
-            self.guest.clean().await.map_err(|why| {
-                Failure::Setup(format!("after `{}` the target could not be cleaned up: {why}", case.name))
-            })?;
         }
         progress.end();
-        Ok(())
     }
 
     async fn one(&self, case: &Case) -> Ending {
@@ -222,6 +232,14 @@ impl Run<'_> {
             Ok(ending) => ending,
             Err(_) => Ending::Failed(format!("it did not end within {CASE_PATIENCE:?}")),
         }
+    }
+}
+
+/// What a failed case says before what else went wrong.
+fn so_far(ending: &Ending) -> String {
+    match ending {
+        Ending::Failed(why) => format!("{why}; "),
+        _ => String::new(),
     }
 }
 

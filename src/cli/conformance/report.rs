@@ -11,60 +11,60 @@ use crate::cli::output::printable;
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Who spoke to the box.
-    pub driver: String,
+    pub(super) driver: String,
     /// Where the box is.
-    pub target: String,
+    pub(super) target: String,
     /// How long it took.
-    pub seconds: f64,
+    pub(super) seconds: f64,
     /// How many cases ended in which way.
-    pub counts: Counts,
+    pub(super) counts: Counts,
     /// What the box says it cannot do.
-    pub cannot: Vec<Feature>,
+    pub(super) cannot: Vec<Feature>,
     /// Each case, in the order of the suite.
-    pub cases: Vec<CaseReport>,
+    pub(super) cases: Vec<CaseReport>,
 }
 
 /// How many cases ended in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Counts {
+pub(super) struct Counts {
     /// As they should.
-    pub passed: usize,
+    pub(super) passed: usize,
     /// About something the box cannot do.
-    pub cannot: usize,
+    pub(super) cannot: usize,
     /// Not run.
-    pub skipped: usize,
+    pub(super) skipped: usize,
     /// Not as they should.
-    pub failed: usize,
+    pub(super) failed: usize,
 }
 
 /// A case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CaseReport {
+pub(super) struct CaseReport {
     /// What it claims.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What it is about.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// What the box cannot do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub feature: Option<Feature>,
+    pub(super) feature: Option<Feature>,
     /// Why it ended so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub(super) why: Option<String>,
     /// How long it took.
-    pub seconds: f64,
+    pub(super) seconds: f64,
     /// What was said to the box and by it around a failure, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub transcript: Vec<String>,
+    pub(super) transcript: Vec<String>,
 }
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// As it should.
     Passed,
     /// It is about something the box cannot do.
@@ -77,7 +77,7 @@ pub enum Outcome {
 
 impl CaseReport {
     /// A case that ended. The transcript is kept only if it failed.
-    pub fn new(case: &Case, ending: Ending, took: Duration, transcript: Vec<String>) -> CaseReport {
+    pub(super) fn new(case: &Case, ending: Ending, took: Duration, transcript: Vec<String>) -> CaseReport {
         let (outcome, feature, why) = match ending {
             Ending::Passed => (Outcome::Passed, None, None),
             Ending::Cannot { feature, why } => (Outcome::Cannot, Some(feature), Some(why)),
@@ -99,7 +99,7 @@ impl CaseReport {
 
 impl Report {
     /// The report of these cases.
-    pub fn new(driver: String, target: String, took: Duration, cases: Vec<CaseReport>) -> Report {
+    pub(super) fn new(driver: String, target: String, took: Duration, cases: Vec<CaseReport>) -> Report {
         let mut counts = Counts::default();
         let mut cannot = Vec::new();
         for case in &cases {
@@ -119,7 +119,7 @@ impl Report {
     }
 
     /// For people.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut out = format!("conformance of {} through the driver {}\n\n", printable(&self.target), self.driver);
         for case in &self.cases {
             let word = match case.outcome {
@@ -154,7 +154,7 @@ impl Report {
     }
 
     /// JUnit XML, as build servers read it: a case that the box cannot do is skipped, with the reason.
-    pub fn junit(&self) -> String {
+    pub(super) fn junit(&self) -> String {
         let Counts { passed, cannot, skipped, failed } = self.counts;
         let name = xml(&format!("conformance of {}", self.target));
         let head = format!(
