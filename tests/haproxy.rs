@@ -52,6 +52,7 @@ fn plan() -> Plan {
         services: ["198.18.1.100:80", "198.18.1.101:80"].map(|text| text.parse().unwrap()),
         reals: ["198.18.3.11:8080", "198.18.3.12:8080", "198.18.3.13:8080"].map(address),
         clients: ["198.18.2.1", "198.18.2.2"].map(|text| text.parse().unwrap()),
+        checks: Some(Plan::quick_checks()),
     }
 }
 

@@ -228,7 +228,9 @@ impl SlbBox for AcmBox {
         }
         if let Change::AddVirtualPort { .. } | Change::Bind { .. } = change {
             let services = plan.primitives.iter().map(Primitive::service);
-            services.for_each(|service| drop(self.leaving_services.remove(&service)));
+            services.for_each(|service| {
+                self.leaving_services.remove(&service);
+            });
         }
         self.leaving_services.extend(plan.leaving.iter().copied());
         self.own_changes += 1;

@@ -85,7 +85,7 @@ impl Display for Wrong {
             Wrong::NoSection => {
                 f.write_str("this line is in no section; begin with `[[section]]`, or `;;` for a comment")
             }
-            Wrong::NoSuchField { field, section, has } if has.is_empty() => {
+            Wrong::NoSuchField { field, section, has: [] } => {
                 write!(f, "section `{section}` has no fields, so not `{{{field}}}`; write {{{{ for a brace")
             }
             Wrong::NoSuchField { field, section, has } => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::checks::Outcome;
-use super::world::{Bound, FrontRow, SimReal};
+use super::world::{Bound, SimReal};
 use super::{Found, Pace, SimulatedBox, XL_UNCLEARED_PERCENT, watched};
 use crate::personality::Personality;
 use crate::quirk::Quirk;
@@ -132,12 +132,7 @@ impl SimulatedBox {
     fn bind(&mut self, server: &Name, port: Port, real: &Name, real_port: Port) {
         let now = self.now;
         let front = (server.clone(), port);
-        self.world
-            .fronts
-            .entry(front.clone())
-            .or_insert_with(FrontRow::default)
-            .members
-            .insert((real.clone(), real_port));
+        self.world.fronts.entry(front.clone()).or_default().members.insert((real.clone(), real_port));
         let gentle = self.settings.personality == Personality::Acm;
         let Some(row) = self.world.port(real, real_port, now) else { return };
         // Bound again while the old connections are still finishing: they finish first, and until then nobody new comes.
