@@ -106,3 +106,29 @@ fn conformance_acm_telnet() {
 fn conformance_acm_ssh() {
     is_conformant(Iron::new(Personality::Acm).over(Transport::Ssh));
 }
+
+#[test]
+#[ignore = "a measurement, printed; run it by name"]
+fn speed() {
+    use acm_switch::acm::list::Filter;
+    use acm_switch::acm::primitive::{Add, Caller, Primitive};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let running = Iron::new(Personality::Adx).start();
+        let driver = running.driver();
+        let service = "10.0.0.100:80".parse().unwrap();
+        let adds: Vec<_> = (0..10_000u32)
+            .map(|n| {
+                let real = std::net::SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8 ], 8080));
+                Primitive::Add(Add::new(service, real))
+            })
+            .filter(|_| true)
+            .collect();
+        let begun = std::time::Instant::now();
+        let outcomes = driver.apply(&Caller::default(), adds).await.unwrap();
+        println!("{} adds in {:?}; refused: {:?}", outcomes.len(), begun.elapsed(), outcomes.iter().find(|o| o.is_err()));
+        let begun = std::time::Instant::now();
+        let listing = driver.list(&Filter::default()).await.unwrap();
+        println!("List of {} in {:?}", listing.bindings.len(), begun.elapsed());
+    });
+}

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 const DUPLEX: usize = 64 * 1024;
 
 /// What an emulated box is like.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Iron {
     pub personality: Personality,
     pub transport: Transport,

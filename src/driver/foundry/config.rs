@@ -409,6 +409,10 @@ impl Reader {
         if self.config.addresses.contains_key(&ip) {
             return unbelievable(format!("two servers have the address {ip}"));
         }
+        // Nobody but us gives such names: a slip of the reading, not somebody else's server.
+        if [Kind::Real, Kind::Virtual].iter().any(|kind| name::decode(*kind, name).is_some_and(|meant| meant != ip)) {
+            return unbelievable(format!("`{name}` has the address {ip}, which is not the one in its name"));
+        }
         Ok((name.into(), ip))
     }
 
@@ -602,6 +606,7 @@ end
             ("server real a 10.0.0.1\n!\nserver real a 10.0.0.2\n", "twice"),
             ("server real a 10.0.0.1\n!\nserver real b 10.0.0.1\n", "address 10.0.0.1"),
             ("server real a\n", "no address"),
+            ("server real acm-r-10.0.0.1 10.0.0.2\n", "not the one in its name"),
             ("server real a 10.0.0.1\n weight x\n", "no number"),
             ("server virtual v 10.0.0.1\n bind http a\n", "breaks off"),
             ("server virtual v 10.0.0.1\n bind http a http\n", "not there"),

@@ -246,6 +246,9 @@ impl<'a> Planner<'a> {
 
     fn check_family(&self, add: &Add) -> Result<(), AcmError> {
         let (vip, real) = (add.service.vip(), add.real.ip());
+        if matches!(self.config.addresses.get(&vip), Some(Holder::Real(_))) {
+            return Err(AcmError::invalid("service", format!("{vip} is the address of a real server")));
+        }
         if real == vip || matches!(self.config.addresses.get(&real), Some(Holder::Virtual(_))) {
             return Err(AcmError::invalid("real", format!("{real} is a virtual address")));
         }

@@ -445,6 +445,10 @@ impl FoundrySwitch {
         let snapshot = Snapshot { config: &config, reals: &reals, virtuals: &virtuals };
         snapshot.check().map_err(|why| Setback::Again(self.unreachable(why)))?;
         let drained = snapshot.drained();
+        // Tables and configuration are of one moment only if nothing changed between; and a slip of one reading shows.
+        if self.read_config(desk).await? != config {
+            return Err(Setback::Again(self.unreachable("its configuration changed while it was read")));
+        }
         self.seen(desk, memory, config);
         self.finish(desk, memory, &drained).await?;
         let rules = self.rules(desk);
@@ -458,6 +462,11 @@ impl FoundrySwitch {
     /// Takes out what has drained: the box does not do so by itself.
     async fn finish(&self, desk: &mut Desk, memory: &mut Memory, drained: &[Drained]) -> Result<(), Setback> {
         for ((server, port), pair) in drained {
+            // Twice empty, or what a single reading says would end somebody's connections.
+            let ending = Ending { pair: pair.clone(), cuts: true };
+            if self.count(desk, std::slice::from_ref(&ending)).await? > 0 {
+                continue;
+            }
             let Some(View { config, .. }) = &desk.view else { break };
             let key = plan::key_of(config, server, *port, pair);
             let commands = plan::finish(config, &(Arc::clone(server), *port), pair);
@@ -571,6 +580,8 @@ fn is_leaving(leaving: &HashSet<String>, command: &Command, said: &str) -> bool 
     let name = match command {
         Command::Real(name, _) | Command::RealPort(Pair { real: name, .. }, _) => name,
         Command::Bind(_, _, pair) => &pair.real,
+        // It still has the address.
+        Command::CreateVirtual(_, ip) => return leaving.contains(&name::encode(Kind::Real, *ip)),
         _ => return false,
     };
     leaving.contains(&**name) || said.to_ascii_lowercase().contains("delet")
