@@ -119,14 +119,19 @@ fn speed() {
         let service = "10.0.0.100:80".parse().unwrap();
         let adds: Vec<_> = (0..10_000u32)
             .map(|n| {
-                let real = std::net::SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8 ], 8080));
+                let real = std::net::SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 8080));
                 Primitive::Add(Add::new(service, real))
             })
             .filter(|_| true)
             .collect();
         let begun = std::time::Instant::now();
         let outcomes = driver.apply(&Caller::default(), adds).await.unwrap();
-        println!("{} adds in {:?}; refused: {:?}", outcomes.len(), begun.elapsed(), outcomes.iter().find(|o| o.is_err()));
+        println!(
+            "{} adds in {:?}; refused: {:?}",
+            outcomes.len(),
+            begun.elapsed(),
+            outcomes.iter().find(|o| o.is_err())
+        );
         let begun = std::time::Instant::now();
         let listing = driver.list(&Filter::default()).await.unwrap();
         println!("List of {} in {:?}", listing.bindings.len(), begun.elapsed());

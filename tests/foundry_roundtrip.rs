@@ -11,9 +11,7 @@ use std::time::Duration;
 use acm_switch::acm::error::AcmError;
 use acm_switch::acm::list::{Filter, Listing, State};
 use acm_switch::acm::model::ModelSwitch;
-use acm_switch::acm::primitive::{
-    Add, Caller, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
-};
+use acm_switch::acm::primitive::{Add, Caller, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService};
 use acm_switch::acm::switch::{AcmSwitch, perform};
 use acm_switch::acm::words::{HealthProfile, Scheduler, ServiceKey};
 use acm_switch::driver::foundry::switch::FoundrySwitch;
@@ -23,8 +21,14 @@ use proptest::test_runner::{Config, TestRunner};
 use switch_sim::personality::Personality;
 use switch_sim::shell::Transport;
 
-const SERVICES: [&str; 6] =
-    ["10.0.0.100:80", "10.0.0.100:443", "10.0.0.101:80", "10.0.0.101:5353/udp", "[2001:db8::100]:80", "10.0.0.100:5353/udp"];
+const SERVICES: [&str; 6] = [
+    "10.0.0.100:80",
+    "10.0.0.100:443",
+    "10.0.0.101:80",
+    "10.0.0.101:5353/udp",
+    "[2001:db8::100]:80",
+    "10.0.0.100:5353/udp",
+];
 const REALS: [&str; 7] = [
     "10.0.0.11:80",
     "10.0.0.11:8080",
@@ -171,7 +175,9 @@ impl Trip {
             let wanted = perform(&self.model, &Caller::default(), primitive.clone()).await;
             match self.sort {
                 Box::Sound => prop_assert_eq!(kind(&ours), kind(&wanted), "{:?}", primitive),
-                Box::Faulty => prop_assert_eq!(ours.is_ok(), wanted.is_ok(), "{:?}: {:?}, {:?}", primitive, ours, wanted),
+                Box::Faulty => {
+                    prop_assert_eq!(ours.is_ok(), wanted.is_ok(), "{:?}: {:?}, {:?}", primitive, ours, wanted)
+                }
             }
         }
         let (ours, wanted) = (self.list().await, self.model.list(&Filter::default()).await.unwrap());
@@ -203,10 +209,8 @@ async fn trip(iron: Iron, sort: Box, primitives: Vec<Primitive>) -> Result<Tally
 fn iron() -> impl Strategy<Value = Iron> {
     let personality = prop::sample::select(&Personality::ALL[..]);
     let transport = prop::sample::select(vec![Transport::Telnet, Transport::Ssh]);
-    (personality, transport, any::<u64>()).prop_map(|(personality, transport, seed)| Iron {
-        seed,
-        ..Iron::new(personality).over(transport)
-    })
+    (personality, transport, any::<u64>())
+        .prop_map(|(personality, transport, seed)| Iron { seed, ..Iron::new(personality).over(transport) })
 }
 
 /// Quirks that a driver must live with, a few at a time.
@@ -260,10 +264,8 @@ fn random_primitives_come_back_as_the_model_has_them() {
 
 #[test]
 fn random_primitives_survive_random_quirks() {
-    let faulty = (iron(), quirks()).prop_map(|(iron, quirks)| Iron {
-        quirks: quirks.into_iter().map(str::to_owned).collect(),
-        ..iron
-    });
+    let faulty = (iron(), quirks())
+        .prop_map(|(iron, quirks)| Iron { quirks: quirks.into_iter().map(str::to_owned).collect(), ..iron });
     let tally = run(2_000, (faulty, prop::collection::vec(primitive(), 1..12)), Box::Faulty);
     assert!(tally.performed > 2_000 && tally.lost > 0, "{tally:?}");
     println!("{tally:?}");
