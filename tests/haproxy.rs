@@ -75,7 +75,19 @@ struct Haproxy {
 
 impl Haproxy {
     fn start(proxies: &str) -> Result<Haproxy, Failed> {
-        let directory = tempfile::tempdir()?;
+        Haproxy::start_in(tempfile::tempdir()?, proxies)
+    }
+
+    /// The same place, configured anew.
+    fn restart(mut self, proxies: &str) -> Result<Haproxy, Failed> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let place = std::mem::replace(&mut self.directory, tempfile::tempdir()?);
+        drop(self);
+        Haproxy::start_in(place, proxies)
+    }
+
+    fn start_in(directory: TempDir, proxies: &str) -> Result<Haproxy, Failed> {
         let (config, socket) = (directory.path().join("haproxy.cfg"), directory.path().join("admin.sock"));
         let text = format!(
             "global\n  stats socket {} level admin\n  stats socket {} level operator\n  stats socket ipv4@127.0.0.1:9999 \
@@ -430,6 +442,22 @@ async fn many() -> Verdict {
     expect(format!("{} of 360", all.len()), all.len() == 360)
 }
 
+/// HAProxy is configured anew under a driver: what was added is gone, as HAProxy does it, and everything goes on, though
+/// the backends have other numbers now.
+async fn a_new_configuration_is_taken_up() -> Verdict {
+    let haproxy = Haproxy::start(WEB_AND_SHOP)?;
+    let switch = connect(&haproxy.url("")).await?;
+    call(&*switch, Primitive::Add(plain(0))).await?;
+    let haproxy = haproxy.restart(&format!("backend before\n  balance roundrobin\n{WEB_AND_SHOP}"))?;
+    let listing = switch.list(&Filter::default()).await?;
+    expect(format!("{listing:?}"), listing.bindings.is_empty() && listing.services.len() == 2)?;
+    call(&*switch, Primitive::Add(plain(0))).await?;
+    expect(format!("{:?}", haproxy.servers("web")?), haproxy.servers("web")?.len() == 1)?;
+    let _smaller = haproxy.restart("backend web\n  balance roundrobin\n")?;
+    let listing = switch.list(&Filter::default()).await;
+    expect(format!("{listing:?}"), matches!(&listing, Err(AcmError::Invalid { field, .. }) if field == "vip"))
+}
+
 /// Two drivers that add the same at the same time make one binding.
 async fn two_drivers() -> Verdict {
     let haproxy = Haproxy::start(WEB_AND_SHOP)?;
@@ -689,6 +717,7 @@ fn main() -> ExitCode {
         persistence,
         many,
         two_drivers,
+        a_new_configuration_is_taken_up,
         refusals_are_in_its_words,
         verbs,
         judged_by_the_command,
