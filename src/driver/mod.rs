@@ -58,7 +58,9 @@ impl Driver {
             "unix" | "http" => Ok(Driver::Native),
             "telnet" | "ssh" => Ok(Driver::Foundry),
             other => {
-                let why = format!("`{other}:` says not who speaks to the switch; add ?driver=NAME");
+                let why = format!(
+                    "`{other}:` says not who speaks to the switch; write unix:PATH or http://HOST:PORT, or add ?driver=NAME"
+                );
                 Err(AcmError::invalid("switch", why))
             }
         }
