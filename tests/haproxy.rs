@@ -76,7 +76,19 @@ struct Haproxy {
 
 impl Haproxy {
     fn start(proxies: &str) -> Result<Haproxy, Failed> {
-        let directory = tempfile::tempdir()?;
+        Haproxy::start_in(tempfile::tempdir()?, proxies)
+    }
+
+    /// The same place, configured anew.
+    fn restart(mut self, proxies: &str) -> Result<Haproxy, Failed> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let place = std::mem::replace(&mut self.directory, tempfile::tempdir()?);
+        drop(self);
+        Haproxy::start_in(place, proxies)
+    }
+
+    fn start_in(directory: TempDir, proxies: &str) -> Result<Haproxy, Failed> {
         let (config, socket) = (directory.path().join("haproxy.cfg"), directory.path().join("admin.sock"));
         let text = format!(
             "global\n  stats socket {} level admin\n  stats socket {} level operator\n  stats socket ipv4@127.0.0.1:9999 \
@@ -350,9 +362,9 @@ async fn foreign_servers_stay() -> Verdict {
         format!("{outcomes:?}"),
         matches!(&outcomes, [Err(Exists { owner, .. }), Err(Forbidden { .. }), Err(Forbidden { .. })] if owner == "foreign"),
     )?;
-    // Our name is taken by a server that is somewhere else: HAProxy's words, and no harm done.
+    // Our name is taken by a server that is somewhere else.
     let taken = call(&*switch, Primitive::Add(Add { health: None, ..plain(2) })).await;
-    expect(format!("{taken:?}"), taken.is_err())?;
+    expect(format!("{taken:?}"), matches!(&taken, Err(Exists { owner, .. }) if owner == "foreign"))?;
     call(&*switch, Primitive::Add(plain(0))).await?;
     call(&*switch, force(0)).await?;
     let after = haproxy.ask("show servers state web")?;
@@ -429,6 +441,22 @@ async fn many() -> Verdict {
     let third = ids(&other.apply(&Caller::default(), adds(50..60)).await?);
     let all: std::collections::BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
     expect(format!("{} of 360", all.len()), all.len() == 360)
+}
+
+/// HAProxy is configured anew under a driver: what was added is gone, as HAProxy does it, and everything goes on, though
+/// the backends have other numbers now.
+async fn a_new_configuration_is_taken_up() -> Verdict {
+    let haproxy = Haproxy::start(WEB_AND_SHOP)?;
+    let switch = connect(&haproxy.url("")).await?;
+    call(&*switch, Primitive::Add(plain(0))).await?;
+    let haproxy = haproxy.restart(&format!("backend before\n  balance roundrobin\n{WEB_AND_SHOP}"))?;
+    let listing = switch.list(&Filter::default()).await?;
+    expect(format!("{listing:?}"), listing.bindings.is_empty() && listing.services.len() == 2)?;
+    call(&*switch, Primitive::Add(plain(0))).await?;
+    expect(format!("{:?}", haproxy.servers("web")?), haproxy.servers("web")?.len() == 1)?;
+    let _smaller = haproxy.restart("backend web\n  balance roundrobin\n")?;
+    let listing = switch.list(&Filter::default()).await;
+    expect(format!("{listing:?}"), matches!(&listing, Err(AcmError::Invalid { field, .. }) if field == "vip"))
 }
 
 /// Two drivers that add the same at the same time make one binding.
@@ -690,6 +718,7 @@ fn main() -> ExitCode {
         persistence,
         many,
         two_drivers,
+        a_new_configuration_is_taken_up,
         refusals_are_in_its_words,
         verbs,
         judged_by_the_command,

@@ -339,3 +339,8 @@ pub async fn judge(subject: &dyn Subject, case: &Case) -> Ending {
         }
     }
 }
+
+/// The examples of the guide for driver authors, compiled and run with those of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/driver-authors.md")]
+struct DriverGuide;

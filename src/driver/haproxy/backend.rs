@@ -85,6 +85,11 @@ impl Backend {
         self.servers.get(self.place(real)).filter(|server| server.seen.address == Some(real))
     }
 
+    /// True if a server that is not ours has this name.
+    pub(super) fn has_foreign(&self, name: &str) -> bool {
+        self.servers.iter().any(|server| server.ours.is_none() && server.seen.name == name)
+    }
+
     /// Where the first server at this address is, or would be.
     fn place(&self, real: SocketAddr) -> usize {
         self.servers.partition_point(|server| server.seen.address < Some(real))

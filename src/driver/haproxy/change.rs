@@ -83,6 +83,10 @@ fn create(backend: &Backend, add: &Add, id: u32) -> Result<Addition, AcmError> {
     }
     let check = add.health.as_ref().map_or(Ok(Check::default()), Check::of)?;
     let name = ServerName { real: add.real, owner: add.owner.clone(), check };
+    if backend.has_foreign(&name.to_string()) {
+        let what = format!("a server `{name}` at another address in HAProxy");
+        return Err(AcmError::Exists { what, owner: foreign().to_string() });
+    }
     let server = format!("{}/{name}", backend.name);
     let mut create = format!("add server {server} {} id {id}", add.real);
     for (keyword, value) in [("weight", add.weight.map(u32::from)), ("maxconn", add.max_conns)] {
@@ -228,7 +232,7 @@ mod tests {
             weight: 1,
             ..Seen::default()
         };
-        let servers = vec![server(7, "acm-10.0.0.11-80", 11), server(8, "web1", 12)];
+        let servers = vec![server(7, "acm-10.0.0.11-80", 11), server(8, "web1", 12), server(9, "acm-10.0.0.14-80", 15)];
         let mapped = Mapped { service: "10.0.0.100:80".parse().unwrap(), backend: "web".into() };
         Backend::new(&mapped, removal, SeenBackend { id: 1, algorithm: "roundrobin".into(), total: 0, servers })
     }
@@ -315,6 +319,8 @@ mod tests {
         assert!(matches!(added(&an_add("10.0.0.12:80")), Err(AcmError::Exists { owner, .. }) if owner == "foreign"));
         assert!(matches!(ours(&backend, &key("10.0.0.12:80")), Err(AcmError::Forbidden { .. })));
         assert!(matches!(ours(&backend, &key("10.0.0.19:80")), Err(AcmError::NotFound { .. })));
+        let taken = an_add("10.0.0.14:80");
+        assert!(matches!(added(&taken), Err(AcmError::Exists { what, .. }) if what.contains("acm-10.0.0.14-80")));
         let other = Add { owner: "other".parse().unwrap(), ..an_add("10.0.0.11:80") };
         assert!(matches!(added(&other), Err(AcmError::Exists { owner, .. }) if owner == "operator"));
         let false_name = Add { owner: foreign(), ..an_add("10.0.0.13:80") };
