@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 use clap_complete::Shell as CompletionShell;
 use switch_sim::personality::Personality;
 use switch_sim::quirk::Order;
+use switch_sim::scenario::{self, Scenario};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,9 +18,11 @@ Examples:
   switch-sim --login user --user admin --password-file pw --enable-password-file epw --ssh 127.0.0.1:2222
   switch-sim --startup-config box.cfg              `write memory` saves to box.cfg, the next start reads it
   switch-sim --quirk cr-and-lf --quirk swallow-input=1% --seed 7
+  switch-sim --scenario rolling-reboot --expect    wait for a driver, then say whether it did the right thing
   switch-sim --quirk login-refused@count=2 --quirk changed-behind@after=5s@every=10s
 
-Exit codes: 0 ended by a signal or an answered question, 1 not started, 2 wrong command line.";
+Exit codes: 0 ended by a signal, or what --expect expects was done; 1 not started, or it was not done;
+2 wrong command line.";
 
 /// An emulated Foundry ServerIron: its command line over telnet and SSH, with a simulated load balancer behind it.
 #[derive(Debug, Parser)]
@@ -100,6 +103,18 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) list_quirks: bool,
 
+    /// A situation that a driver has to cope with
+    #[arg(long, value_name = "NAME", value_parser = scenario)]
+    pub(crate) scenario: Option<&'static Scenario>,
+
+    /// Judges the driver: ends with the scenario, prints its steps, and fails if they were not done
+    #[arg(long, requires = "scenario")]
+    pub(crate) expect: bool,
+
+    /// Lists the scenarios: the situation, the driver's task, its time
+    #[arg(long)]
+    pub(crate) list_scenarios: bool,
+
     /// Prints one line of JSON when it is ready
     #[arg(long)]
     pub(crate) json: bool,
@@ -176,6 +191,11 @@ pub(crate) enum HealthKind {
 
 fn personality() -> impl TypedValueParser<Value = Personality> {
     PossibleValuesParser::new(Personality::ALL.map(Personality::name)).try_map(|name| name.parse::<Personality>())
+}
+
+fn scenario(name: &str) -> Result<&'static Scenario, String> {
+    scenario::by_name(name)
+        .ok_or_else(|| format!("there is no scenario `{name}`: `switch-sim --list-scenarios` names them"))
 }
 
 /// Where to listen, if anywhere.

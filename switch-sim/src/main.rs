@@ -10,6 +10,7 @@ use args::Args;
 use clap::{CommandFactory, Parser};
 use start::StartError;
 use switch_sim::quirk::Quirk;
+use switch_sim::scenario::{self, Scenario};
 use switch_sim::screens::Templates;
 
 fn main() -> ExitCode {
@@ -22,11 +23,14 @@ fn main() -> ExitCode {
     if args.list_quirks {
         return print(quirks().as_bytes());
     }
+    if args.list_scenarios {
+        return print(scenarios().as_bytes());
+    }
     if args.print_templates {
         return print(Templates::built_in_file().as_bytes());
     }
     match start::run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
             eprintln!("switch-sim: {why}");
             if matches!(why, StartError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -40,6 +44,14 @@ fn print(text: &[u8]) -> ExitCode {
         Err(why) if why.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
+}
+
+fn scenarios() -> String {
+    let paragraph = |of: &Scenario| {
+        let (name, about, task, minutes) = (of.name, of.about, of.task, of.limit.as_secs() / 60);
+        format!("{name}\n    {about}\n    {task}\n    Time: {minutes} minutes\n")
+    };
+    scenario::ALL.iter().map(paragraph).collect()
 }
 
 fn quirks() -> String {

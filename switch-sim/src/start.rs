@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use switch_sim::chassis::access::{Access, Level, Secret, User};
 use switch_sim::chassis::flash::{FileFlash, Flash};
 use switch_sim::chassis::{Chassis, Settings};
 use switch_sim::quirk::{self, Quirks};
+use switch_sim::scenario::{Judge, Verdict};
 use switch_sim::screens::{self, Templates};
 use switch_sim::server::{AuthorizedKeys, Bell, Device, HostKey, Listen, Server, SlotLimits, SshListen};
 use switch_sim::shell::LoginAsks;
@@ -22,6 +24,11 @@ use crate::args::{AccessArgs, Args, HealthKind, LoginKind, PaceKind, Place};
 
 /// A real server that has not answered by then is down.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the judge is asked.
+const VERDICT_EVERY: Duration = Duration::from_millis(100);
+/// From the last deed to the end.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why the device does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +45,19 @@ fn start_error(why: impl ToString) -> StartError {
     StartError::Start(why.to_string())
 }
 
-/// Runs the device until a signal ends it.
-pub(crate) fn run(args: &Args) -> Result<(), StartError> {
+/// Runs the device until a signal or a verdict ends it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, StartError> {
     let quirks = quirks(args)?;
-    let chassis_settings = chassis(args, &quirks)?;
+    let mut chassis_settings = chassis(args, &quirks)?;
     let texts = screens::terminal(&chassis_settings.templates);
     let listen = listen(args)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start_error)?;
     runtime.block_on(async {
         let bell = Bell::default();
-        let balancer = SimulatedBox::new(balancer(args, &quirks, tokio::runtime::Handle::current()));
-        let mut chassis = Chassis::new(chassis_settings, Box::new(balancer));
+        let mut box_settings = balancer(args, &quirks, tokio::runtime::Handle::current());
+        let judge = args.scenario.map(|scenario| scenario.start(&mut chassis_settings, &mut box_settings));
+        let mut chassis = Chassis::new(chassis_settings, Box::new(SimulatedBox::new(box_settings)));
         let ring = bell.clone();
         chassis.set_waker(Arc::new(move || ring.ring()));
         for line in chassis.bad_lines() {
@@ -57,17 +65,35 @@ pub(crate) fn run(args: &Args) -> Result<(), StartError> {
         }
         let fingerprint = listen.ssh.as_ref().map(|ssh| ssh.host_key.fingerprint());
         let settings = terminal::Settings { quirks, texts: texts.into(), ..terminal::Settings::default() };
-        let server = Server::bind(Device::new(chassis, bell), settings, listen).await;
+        let device = Device::new(chassis, bell);
+        let server = Server::bind(device.clone(), settings, listen).await;
         let server =
             server.map_err(|why| StartError::Start(format!("{why}: --telnet ADDR and --ssh ADDR choose another")))?;
         let ended = ended()?;
         say_ready(args, &server, fingerprint.as_deref());
+        let judge = judge.filter(|_| args.expect);
         tokio::select! {
             () = server.run() => {}
             () = ended => {}
+            () = decided(judge.as_ref(), &device) => {}
         }
-        Ok(())
+        Ok(judge.map_or(ExitCode::SUCCESS, |judge| say_verdict(&judge.verdict(device.now()))))
     })
+}
+
+/// Resolves when the verdict is final, and a driver has had a moment to say goodbye.
+async fn decided(judge: Option<&Judge>, device: &Device) {
+    let Some(judge) = judge else { return std::future::pending().await };
+    while !judge.verdict(device.now()).is_final() {
+        tokio::time::sleep(VERDICT_EVERY).await;
+    }
+    tokio::time::sleep(GOODBYE).await;
+}
+
+fn say_verdict(verdict: &Verdict) -> ExitCode {
+    // Whoever started us may look at the exit code only.
+    writeln!(io::stdout().lock(), "{verdict}").ok();
+    ExitCode::from(verdict.exit_code())
 }
 
 fn balancer(args: &Args, quirks: &Quirks, runtime: tokio::runtime::Handle) -> SimSettings {

@@ -23,6 +23,7 @@ use crate::simbox::{Action, Script, SimSettings, Traffic};
 use crate::time::Time;
 
 /// A situation.
+#[derive(Debug)]
 pub struct Scenario {
     /// As it is chosen: `rolling-reboot`.
     pub name: &'static str,
