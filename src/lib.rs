@@ -25,6 +25,7 @@
 //! | 0 | [`base`] | words everyone shares: addresses, time, identifiers, limits | |
 //! | 1 | [`wire`] | bytes and headers: parse, rewrite, checksums, building frames | base |
 //! | 1 | [`acm`] | the contract: primitives, `AcmSwitch`, `ServiceTable`, the model, the conformance suite | base |
+//! | 2 | [`beacon`] | what managers and agents say to each other: codec, keys, freshness | base, acm |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
 //! | 2 | [`plane`] | the forwarding plane, pure | base, wire, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
@@ -40,6 +41,7 @@
 pub mod acm;
 pub mod api;
 pub mod base;
+pub mod beacon;
 pub mod cli;
 pub mod driver;
 pub mod health;

@@ -10,6 +10,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (0, "base", &[]),
     (1, "wire", &["base"]),
     (1, "acm", &["base"]),
+    (2, "beacon", &["base", "acm"]),
     (2, "port", &["base", "wire"]),
     (2, "plane", &["base", "wire", "acm"]),
     (2, "health", &["base", "wire", "acm"]),
