@@ -31,6 +31,7 @@
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
+//! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
 //! | 4 | [`driver`] | other switches behind the contract: the native client | base, acm, the schema of api |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
 //! | 5 | [`cli`] | one file per subcommand | everything |
@@ -46,6 +47,7 @@ pub mod cli;
 pub mod driver;
 pub mod health;
 pub mod lab;
+pub mod manager;
 pub mod plane;
 pub mod port;
 pub mod switch;

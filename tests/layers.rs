@@ -16,6 +16,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (2, "health", &["base", "wire", "acm"]),
     (3, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
     (3, "api", &["base", "acm"]),
+    (3, "manager", &["base", "acm", "beacon"]),
     (4, "driver", &["base", "acm", "api"]),
     (5, "lab", &["*"]),
     (5, "cli", &["*"]),
