@@ -24,6 +24,20 @@ impl Mac {
         Mac([(a & 0xfc) | 0x02, b, c, d, e, f])
     }
 
+    /// The 48 bits as a number, the first octet lowest: on the machines there are, how they lie in memory.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// The address with these 48 bits; higher ones are ignored.
+    #[inline]
+    pub fn from_bits(bits: u64) -> Mac {
+        let [a, b, c, d, e, f, _, _] = bits.to_le_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+
     /// True for group addresses (multicast and broadcast): bit 0 of the first octet.
     pub fn is_multicast(self) -> bool {
         self.0[0] & 1 == 1
@@ -31,7 +45,7 @@ impl Mac {
 
     /// True for an address one station can own: neither a group address nor all zeroes.
     pub fn is_station(self) -> bool {
-        !self.is_multicast() && self != Mac::ZERO
+        !self.is_multicast() && self.bits() != 0
     }
 }
 

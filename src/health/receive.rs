@@ -11,6 +11,7 @@ use crate::base::addr::Protocol;
 use crate::base::time::Time;
 use crate::wire::checksum;
 use crate::wire::frame::FrameBuf;
+use crate::wire::icmp;
 use crate::wire::parse::{
     self, Arp, ArpOp, Embedded, Fragment, Icmp, Ip, Parsed, Payload, Tcp, TcpFlags, Transport, Udp,
 };
@@ -149,21 +150,13 @@ impl Checks {
         let Some(id) = self.probe(embedded.src, embedded.dst, embedded.protocol) else { return };
         match self.checks.get(&id).map(|check| &check.step) {
             // The quoted sequence number must be ours too (RFC 5927, section 4.1).
-            Some(Step::Syn { isn, .. }) if quoted_sequence(frame, ip) == Some(isn.0) => {
+            Some(&Step::Syn { isn, .. }) if icmp::quoted(frame, ip).and_then(|quoted| quoted.seq) == Some(isn) => {
                 self.conclude(id, Err(Failure::ConnectUnreachable(code)));
             }
             Some(Step::Datagram { .. }) => self.conclude(id, Err(Failure::UdpUnreachable(code))),
             _ => {}
         }
     }
-}
-
-/// The TCP sequence number in the packet that an ICMP error quotes: four bytes into its transport header.
-fn quoted_sequence(frame: &[u8], ip: &Ip) -> Option<u32> {
-    let quoted = frame.get(usize::from(ip.l4) + 8..ip.end as usize)?;
-    let header = usize::from(quoted.first()? & 0x0f) * 4;
-    let sequence = quoted.get(header + 4..header + 8)?;
-    Some(u32::from_be_bytes(sequence.try_into().ok()?))
 }
 
 /// IP and transport checksums, as a host would check them.

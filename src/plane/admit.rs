@@ -2,13 +2,12 @@
 
 use super::counters::Counter;
 use super::flow_table::{Endpoint, Flow, Side};
-use super::forward::opens;
 use super::process::FlowKey;
 use super::schedule::Choice;
 use super::tcp::{TcpState, first_syn};
 use super::{Out, Plane, Verdict, tick};
 use crate::acm::words::{DropMode, DropPolicy, Refusal, ServiceKey};
-use crate::base::addr::Mac;
+use crate::base::addr::{Mac, is_host_address};
 use crate::base::id::PortId;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -46,12 +45,22 @@ impl Plane {
     ) -> Verdict {
         let address = ServiceKey { addr: key.other.socket(), protocol: key.protocol };
         let Some(service) = self.services.find(&address) else { return Verdict::Dropped(Counter::NoService) };
-        if let Transport::Tcp(segment) = &ip.transport
-            && !opens(segment.flags)
-        {
+        let tcp = match &ip.transport {
+            Transport::Tcp(segment) => Some(segment),
+            _ => None,
+        };
+        if tcp.is_some_and(|segment| !segment.flags.is_initial_syn()) {
             return Verdict::Dropped(Counter::NoFlow);
         }
-        if let Some(refusal) = self.refused_by_policy(service, key) {
+        let client = key.client;
+        let nobody = !is_host_address(client.ip()) || self.is_own(client.ip());
+        if nobody || (tcp.is_some() && client.socket().port() == 0) {
+            return Verdict::Dropped(Counter::SourceAddress);
+        }
+        if let Some(fault) = Self::checksum_fault(frame, ip) {
+            return Verdict::Dropped(fault);
+        }
+        if let Some(refusal) = self.refused_by_policy(service, key, tcp) {
             self.services.service_mut(service).dropped += 1;
             self.refuse(refusal, frame, parsed, ip, out);
             return Verdict::Dropped(Counter::Policy);
@@ -61,6 +70,7 @@ impl Plane {
         match id {
             Ok(rewrite) => {
                 rewrite.apply(frame, ip);
+                frame.egress = Egress::Port(rewrite.egress);
                 Verdict::Forwarded
             }
             Err(why) => {
@@ -74,7 +84,7 @@ impl Plane {
     }
 
     /// Drop: refused, and how the client shall hear of it.
-    fn refused_by_policy(&mut self, service: u32, key: &FlowKey) -> Option<Refusal> {
+    fn refused_by_policy(&mut self, service: u32, key: &FlowKey, tcp: Option<&Tcp>) -> Option<Refusal> {
         let row = &self.services.service(service).row;
         if row.drops.is_empty() {
             return None;
@@ -82,10 +92,12 @@ impl Plane {
         let DropPolicy { fraction, mode, refusal, salt, .. } = *row.drop_for(key.client.ip())?;
         let uniform = match mode {
             DropMode::Queue => self.coins.u32(..),
-            // The same for every SYN of the attempt while the policy is unchanged, and nothing to remember.
+            // The same for every SYN of the attempt while the policy is unchanged, and nothing to remember. SYNs sent
+            // again keep their number; the next attempt from the same port has another (RFC 9293, section 3.4.1).
             DropMode::Shed => {
-                let attempt = self.flows.hash(Side::Client, key.client, key.other, key.protocol);
-                (self.flows.hash_words([attempt, salt, row.id.0, 0]) >> 32) as u32
+                let tuple = self.flows.hash(Side::Client, key.client, key.other, key.protocol);
+                let attempt = tcp.map_or(0, |syn| u64::from(syn.seq.0));
+                (self.flows.hash_words([tuple, salt, row.id.0, attempt]) >> 32) as u32
             }
         };
         fraction.hits(uniform).then_some(refusal)

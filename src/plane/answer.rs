@@ -29,7 +29,7 @@ impl Plane {
             }
             ArpOp::Reply if parsed.dst_mac == self.config.mac && target_is_own => {
                 self.learn(parsed.src_mac, frame.ingress, now);
-                Verdict::Delivered
+                self.deliver_from(IpAddr::V4(arp.sender_ip))
             }
             _ => self.bridge_or_drop(frame, parsed, now),
         }
@@ -39,7 +39,16 @@ impl Plane {
     pub(super) fn decide_own(&mut self, frame: &mut FrameBuf, ip: &Ip) -> Verdict {
         match ip.transport {
             Transport::Icmp(Icmp::EchoRequest { .. }) if ip.fragment == Fragment::Whole => self.answer_echo(frame, ip),
-            _ => Verdict::Delivered,
+            _ => self.deliver_from(ip.src),
+        }
+    }
+
+    /// The health checks ask reals only, so only reals have anything to tell them; a flood by others shall not take the
+    /// place of what they say.
+    fn deliver_from(&self, host: IpAddr) -> Verdict {
+        match self.table.is_real(host) {
+            true => Verdict::Delivered,
+            false => Verdict::Dropped(Counter::Unasked),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::addr::Mac;
 use crate::base::id::PortId;
 use crate::base::time::Time;
+use crate::wire::frame::Egress;
 
 /// How long a silent station is remembered (the recommended value of IEEE 802.1Q, table 8-7).
 pub const AGEING: Duration = Duration::from_secs(300);
@@ -68,6 +69,16 @@ impl Bridge {
     pub fn port_of(&self, mac: Mac, now: Time) -> Option<PortId> {
         let station = self.stations.get(&mac)?;
         (now.since(station.seen) < AGEING).then_some(station.port)
+    }
+
+    /// Where a frame for a station goes that came in on `ingress`: to its port, nowhere if that is the same, and
+    /// everywhere else if the station is not known.
+    pub fn way_to(&self, mac: Mac, ingress: PortId, now: Time) -> Egress {
+        match self.port_of(mac, now) {
+            Some(port) if port == ingress => Egress::None,
+            Some(port) => Egress::Port(port),
+            None => Egress::AllBut(ingress),
+        }
     }
 
     /// Forgets the old ones, at most once a second. True if there is room now.

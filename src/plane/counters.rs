@@ -50,9 +50,9 @@ counters! {
     IcmpLength = "drop.icmp_length",
     /// Not ARP for IPv4 over Ethernet, or cut off.
     ArpFormat = "drop.arp_format",
-    /// The IPv4 header checksum of a packet for us is wrong.
+    /// The IPv4 header checksum of a packet for us, or of one that ends a flow, is wrong.
     IpChecksum = "drop.ip_checksum",
-    /// The checksum of a message we would have answered is wrong.
+    /// The TCP, UDP or ICMP checksum of a packet that we would have answered, or that opens or ends a flow, is wrong.
     L4Checksum = "drop.l4_checksum",
     /// Our own MAC as the source: a loop, or somebody pretends to be us.
     OwnMacSource = "drop.own_mac_source",
@@ -62,10 +62,18 @@ counters! {
     SamePort = "drop.same_port",
     /// ARP that claims one of our addresses for another MAC.
     ArpSpoof = "drop.arp_spoof",
-    /// A fragment for a virtual address.
+    /// For the switch's own address, from a host that is no real server: nobody asked it anything.
+    Unasked = "drop.unasked",
+    /// A connection to a virtual address from an address or port that no client can have: one of our own, a group's,
+    /// loopback, port 0 of TCP.
+    SourceAddress = "drop.source_address",
+    /// A fragment for a virtual address, or of a flow.
     Fragment = "drop.fragment",
     /// For a virtual address, but neither TCP, UDP nor echo.
     Protocol = "drop.protocol",
+    /// An ICMP error for a virtual address or about a flow that is of no use to whom it is for: about no packet under way
+    /// now, or a redirect or the like.
+    IcmpError = "drop.icmp_error",
     /// For a virtual address, but no service has this port.
     NoService = "drop.no_service",
     /// Not a SYN, and no connection is known.
@@ -98,8 +106,12 @@ counters! {
     FlowReset = "flow.reset",
     /// RSTs that were not exact: forwarded, not believed.
     InexactRst = "flow.inexact_rst",
+    /// Segments too far from what their connection expects: forwarded, not believed.
+    Implausible = "flow.implausible",
     /// Flows cut by force.
     FlowCut = "flow.cut",
+    /// ICMP errors about packets of flows, translated and passed on.
+    IcmpTranslated = "icmp.translated",
     /// ARP requests answered.
     ArpAnswered = "arp.answered",
     /// Gratuitous ARP sent.
@@ -116,6 +128,8 @@ counters! {
     Originated = "originated",
     /// Frames of our own that found no room.
     OutFull = "out.full",
+    /// Frames for the health checks that found no room.
+    Undelivered = "delivered.lost",
 }
 
 /// The counters of one plane.

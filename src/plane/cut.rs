@@ -8,7 +8,6 @@
 use super::admit::reset_for;
 use super::counters::Counter;
 use super::flow_table::{FlowId, Side};
-use super::forward::opens;
 use super::tcp::TcpState;
 use super::{Out, Plane, Verdict, tick};
 use crate::base::addr::Protocol;
@@ -117,10 +116,10 @@ impl Plane {
     fn way_of(&self, id: FlowId, side: Side) -> Option<(Link, PortId)> {
         let flow = self.flows.get(id);
         Some(match side {
-            Side::Server => (Link { src: self.config.mac, dst: flow.client_mac() }, flow.client_switch_port()),
+            Side::Server => (Link { src: self.config.mac, dst: flow.whereabouts().mac() }, flow.whereabouts().port()),
             Side::Client => {
                 let binding = self.services.binding(flow.binding);
-                (Link { src: flow.client_mac(), dst: binding.mac? }, binding.port?)
+                (Link { src: flow.whereabouts().mac(), dst: binding.mac? }, binding.port?)
             }
         })
     }
@@ -141,7 +140,7 @@ impl Plane {
         if segment.flags.contains(TcpFlags::RST) {
             return Verdict::Dropped(Counter::BeingCut);
         }
-        if side == Side::Client && opens(segment.flags) {
+        if side == Side::Client && segment.flags.is_initial_syn() {
             self.remove_flow(id, out);
             return self.readmit(frame, parsed, ip, now, out);
         }

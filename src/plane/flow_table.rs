@@ -1,7 +1,8 @@
 //! The flow table: fixed capacity, one 64-byte entry a flow and two index slots, one for each direction.
 //!
 //! ```text
-//! index:   buckets of 16 slots (one cache line); a slot is 8 bits of the hash and 24 bits of a flow's place
+//! index:   buckets of 16 slots (one cache line); a slot is 8 bits of the hash, its tag, and 24 bits of a flow's place.
+//!          The tags of a bucket stand together, so that they are compared eight at a time
 //! flows:   one entry a line; which service and which binding by number, the rewrite is derived from them
 //! ```
 //!
@@ -52,6 +53,11 @@ impl Endpoint {
         ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)
     }
 
+    #[inline]
+    fn v4_bits(self) -> Option<u32> {
+        (self.ip >> 32 == 0xffff).then_some(self.ip as u32)
+    }
+
     /// Both.
     pub fn socket(self) -> SocketAddr {
         SocketAddr::new(self.ip(), self.port)
@@ -78,8 +84,8 @@ pub enum Side {
 #[repr(align(64))]
 pub struct Flow {
     client_ip: u128,
-    client_port: u16,
-    client_switch_port: u16,
+    /// Where the client's packets come from.
+    whereabouts: Whereabouts,
     /// The service's slot.
     pub service: u32,
     /// The binding's slot.
@@ -88,11 +94,40 @@ pub struct Flow {
     pub seen: u32,
     /// TCP numbers.
     pub tcp: TcpNumbers,
-    client_mac: [u8; 6],
+    client_port: u16,
     /// Where it stands.
     pub state: TcpState,
     /// TCP or UDP.
     pub protocol: Protocol,
+}
+
+/// A station and the switch's port it is behind, in one word: compared with every packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Whereabouts(u64);
+
+impl Whereabouts {
+    /// From a station, as [`Mac::bits`], and a port.
+    #[inline]
+    pub fn new(mac: u64, port: PortId) -> Whereabouts {
+        Whereabouts(mac | u64::from(port.0) << 48)
+    }
+
+    /// The station.
+    pub fn mac(self) -> Mac {
+        Mac::from_bits(self.0 << 16 >> 16)
+    }
+
+    /// True if this is the station.
+    #[inline]
+    pub fn is_of(self, mac: u64) -> bool {
+        (self.0 ^ mac) << 16 == 0
+    }
+
+    /// The port.
+    #[inline]
+    pub fn port(self) -> PortId {
+        PortId((self.0 >> 48) as u16)
+    }
 }
 
 /// What is remembered of a TCP connection's numbers.
@@ -114,12 +149,11 @@ impl Flow {
         Flow {
             client_ip: client.ip,
             client_port: client.port,
-            client_switch_port: 0,
+            whereabouts: Whereabouts::default(),
             service,
             binding,
             seen,
             tcp: TcpNumbers::default(),
-            client_mac: [0; 6],
             state: TcpState::NotTcp,
             protocol,
         }
@@ -131,22 +165,15 @@ impl Flow {
         Endpoint { ip: self.client_ip, port: self.client_port }
     }
 
-    /// The station the client's packets come from: itself or its router.
-    pub fn client_mac(&self) -> Mac {
-        Mac(self.client_mac)
-    }
-
-    /// The switch's port the client is behind.
+    /// Where the client's packets come from: its own station or its router's.
     #[inline]
-    pub fn client_switch_port(&self) -> PortId {
-        PortId(self.client_switch_port)
+    pub fn whereabouts(&self) -> Whereabouts {
+        self.whereabouts
     }
 
     /// Notes where the client's packets come from.
-    #[inline]
     pub fn seen_from(&mut self, mac: Mac, port: PortId) {
-        self.client_mac = mac.0;
-        self.client_switch_port = port.0;
+        self.whereabouts = Whereabouts::new(mac.bits(), port);
     }
 }
 
@@ -161,10 +188,77 @@ pub enum Refused {
     Full,
 }
 
+/// Slots, a cache line of them. A place is counted from 1 and little-endian; 0 is an empty slot, whatever its tag.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Bucket {
+    tags: [u8; BUCKET],
+    places: [[u8; 3]; BUCKET],
+}
+
+impl Bucket {
+    const EMPTY: Bucket = Bucket { tags: [0; BUCKET], places: [[0; 3]; BUCKET] };
+
+    /// What is in a slot.
+    #[inline]
+    fn place(&self, slot: usize) -> Option<FlowId> {
+        let [a, b, c] = self.places[slot % BUCKET];
+        u32::from_le_bytes([a, b, c, 0]).checked_sub(1).map(FlowId)
+    }
+
+    /// Fills a slot, or with `None` empties it.
+    fn set(&mut self, slot: usize, tag: u8, place: Option<FlowId>) {
+        let [a, b, c, _] = place.map_or(0, |id| id.0 + 1).to_le_bytes();
+        self.tags[slot] = tag;
+        self.places[slot] = [a, b, c];
+    }
+
+    /// The slot that holds exactly this.
+    fn slot_of(&self, tag: u8, place: Option<FlowId>) -> Option<usize> {
+        (0..BUCKET).find(|slot| self.place(*slot) == place && (place.is_none() || self.tags[*slot] == tag))
+    }
+
+    /// The slots that bear a tag. Now and then one that does not, too: whoever asks compares the whole key.
+    #[inline]
+    fn matching(&self, tag: u8) -> Matching {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        // A byte is zero where the tags agree; subtracting one then borrows into its high bit (Mycroft 1987). The
+        // borrow may run on into the byte above, but only above a true zero.
+        let zeroes = |tags: u64| {
+            let differ = tags ^ (ONES * u64::from(tag));
+            differ.wrapping_sub(ONES) & !differ & HIGHS
+        };
+        let [low, high] =
+            [0, 8].map(|at| self.tags[at..at + 8].first_chunk().map_or(0, |tags| u64::from_le_bytes(*tags)));
+        Matching { low: zeroes(low), high: zeroes(high) }
+    }
+}
+
+/// Slots still to be looked at: the high bit of a byte each.
+struct Matching {
+    low: u64,
+    high: u64,
+}
+
+impl Iterator for Matching {
+    type Item = usize;
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let (half, base) = if self.low != 0 { (&mut self.low, 0) } else { (&mut self.high, 8) };
+        if *half == 0 {
+            return None;
+        }
+        let slot = base + half.trailing_zeros() as usize / 8;
+        *half &= *half - 1;
+        Some(slot)
+    }
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct FlowTable {
-    index: Box<[[u32; BUCKET]]>,
+    index: Box<[Bucket]>,
     overflowed: Box<[u8]>,
     flows: Vec<Flow>,
     used: Vec<u64>,
@@ -174,13 +268,6 @@ pub struct FlowTable {
     keys: RandomState,
 }
 
-/// Which slots of a bucket bear a tag, a bit each. All are looked at, without a branch, so that the compiler can
-/// compare several at once.
-#[inline]
-fn matching(bucket: &[u32; BUCKET], tag: u32) -> u32 {
-    bucket.iter().enumerate().fold(0, |found, (at, slot)| found | u32::from(slot >> 24 == tag) << at)
-}
-
 impl FlowTable {
     /// An empty table for `capacity` flows (at most [`CAPACITY_MAX`]), hashed under a secret.
     pub fn new(capacity: usize, secret: [u64; 2]) -> FlowTable {
@@ -188,7 +275,7 @@ impl FlowTable {
         // Two slots a flow, at most half full.
         let buckets = (capacity * 4 / BUCKET).next_power_of_two().max(1);
         FlowTable {
-            index: vec![[0; BUCKET]; buckets].into_boxed_slice(),
+            index: vec![Bucket::EMPTY; buckets].into_boxed_slice(),
             overflowed: vec![0; buckets].into_boxed_slice(),
             flows: Vec::with_capacity(capacity),
             used: vec![0; capacity.div_ceil(64)],
@@ -203,8 +290,14 @@ impl FlowTable {
     #[inline]
     pub fn hash(&self, side: Side, client: Endpoint, other: Endpoint, protocol: Protocol) -> u64 {
         let mut hasher = self.keys.build_hasher();
-        hasher.write_u128(client.ip);
-        hasher.write_u128(other.ip);
+        // Two IPv4 addresses fit in one word, which halves the work; no IPv6 pair hashes as that word alone.
+        match (client.v4_bits(), other.v4_bits()) {
+            (Some(client), Some(other)) => hasher.write_u64(u64::from(client) << 32 | u64::from(other)),
+            _ => {
+                hasher.write_u128(client.ip);
+                hasher.write_u128(other.ip);
+            }
+        }
         let rest = u64::from(client.port) << 48 | u64::from(other.port) << 32;
         hasher.write_u64(rest | u64::from(protocol.number()) << 8 | side as u64);
         hasher.finish()
@@ -223,14 +316,14 @@ impl FlowTable {
     }
 
     #[inline]
-    fn tag(hash: u64) -> u32 {
-        (hash >> 56) as u32
+    fn tag(hash: u64) -> u8 {
+        (hash >> 56) as u8
     }
 
     /// Reads the bucket of a hash, so that it is near when the look-up comes: independent loads of a batch overlap.
     #[inline]
-    pub fn touch_index(&self, hash: u64) -> u32 {
-        self.index[self.home(hash)][0]
+    pub fn touch_index(&self, hash: u64) -> u8 {
+        self.index[self.home(hash)].tags[0]
     }
 
     /// Reads the entry that the home bucket of a hash points to with its tag, for the same reason. Returns its place,
@@ -238,20 +331,25 @@ impl FlowTable {
     #[inline]
     pub fn touch_flow(&self, hash: u64) -> Option<FlowId> {
         let bucket = &self.index[self.home(hash)];
-        let found = matching(bucket, Self::tag(hash));
-        if found == 0 {
-            return None;
-        }
-        // An empty slot matches the tag 0 and holds no place.
-        let place = (bucket[found.trailing_zeros() as usize & (BUCKET - 1)] & 0xff_ffff).checked_sub(1)?;
-        std::hint::black_box(self.flows.get(place as usize)?.seen);
-        Some(FlowId(place))
+        let id = bucket.place(bucket.matching(Self::tag(hash)).next()?)?;
+        std::hint::black_box(self.flows.get(id.0 as usize)?.seen);
+        Some(id)
     }
 
     /// The place, if it holds a flow for which `is_it` says yes.
-    #[inline]
+    #[inline(always)]
     pub fn check(&self, place: Option<FlowId>, is_it: impl FnOnce(&Flow) -> bool) -> Option<FlowId> {
-        place.filter(|id| self.holds(*id) && is_it(self.get(*id)))
+        match place {
+            Some(id) if self.holds(id) && is_it(self.get(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// [`FlowTable::find`] where it is seldom needed.
+    #[cold]
+    #[inline(never)]
+    pub fn find_slowly(&self, hash: u64, is_it: impl FnMut(&Flow) -> bool) -> Option<FlowId> {
+        self.find(hash, is_it)
     }
 
     /// The flow with this hash for which `is_it` says yes.
@@ -262,13 +360,9 @@ impl FlowTable {
         let reach = if self.overflowed[home] == 0 { 1 } else { PROBES };
         for probe in 0..reach {
             let bucket = &self.index[(home + probe) & (self.index.len() - 1)];
-            let mut found = matching(bucket, tag);
-            while found != 0 {
-                let place = bucket[found.trailing_zeros() as usize & (BUCKET - 1)] & 0xff_ffff;
-                if place != 0 && is_it(&self.flows[place as usize - 1]) {
-                    return Some(FlowId(place - 1));
-                }
-                found &= found - 1;
+            let found = bucket.matching(tag).filter_map(|slot| bucket.place(slot)).find(|id| is_it(self.get(*id)));
+            if found.is_some() {
+                return found;
             }
         }
         None
@@ -305,24 +399,24 @@ impl FlowTable {
         let home = self.home(hash);
         for probe in 0..PROBES {
             let bucket = (home + probe) & (self.index.len() - 1);
-            let Some(slot) = self.index[bucket].iter_mut().find(|slot| **slot == 0) else { continue };
+            let Some(slot) = self.index[bucket].slot_of(0, None) else { continue };
             if probe > 0 {
                 // 128 slots are in reach, so the count of those away from home fits.
                 self.overflowed[home] += 1;
             }
-            *slot = Self::tag(hash) << 24 | (place + 1);
+            self.index[bucket].set(slot, Self::tag(hash), Some(FlowId(place)));
             return true;
         }
         false
     }
 
     fn unlink(&mut self, hash: u64, place: u32) {
-        let wanted = Self::tag(hash) << 24 | (place + 1);
+        let (tag, id) = (Self::tag(hash), Some(FlowId(place)));
         let home = self.home(hash);
         for probe in 0..PROBES {
             let bucket = (home + probe) & (self.index.len() - 1);
-            if let Some(slot) = self.index[bucket].iter_mut().find(|slot| **slot == wanted) {
-                *slot = 0;
+            if let Some(slot) = self.index[bucket].slot_of(tag, id) {
+                self.index[bucket].set(slot, 0, None);
                 if probe > 0 {
                     self.overflowed[home] -= 1;
                 }
@@ -387,7 +481,7 @@ impl FlowTable {
     /// Bytes the table takes at its capacity.
     pub fn bytes(&self) -> usize {
         let per_flow = size_of::<Flow>() + size_of::<u32>();
-        self.capacity * per_flow + self.used.len() * 8 + self.index.len() * BUCKET * 4 + self.overflowed.len()
+        self.capacity * per_flow + self.used.len() * 8 + self.index.len() * size_of::<Bucket>() + self.overflowed.len()
     }
 }
 

@@ -26,12 +26,12 @@ pub struct Rewrite {
     pub dst_mac: Option<Mac>,
     /// The station it is from, if that changes.
     pub src_mac: Option<Mac>,
-    /// The port it leaves by.
+    /// The port it leaves by, unless the station it is for is known to be behind another.
     pub egress: PortId,
 }
 
 impl Rewrite {
-    /// Writes it over a packet.
+    /// Writes it over a packet. Where the frame leaves is the caller's to set.
     #[inline]
     pub fn apply(&self, frame: &mut FrameBuf, ip: &Ip) {
         let to = self.endpoint;
@@ -40,23 +40,24 @@ impl Rewrite {
             Side::Server => rewrite::set_source(frame, ip, to),
         }
         rewrite::set_macs(frame, self.dst_mac, self.src_mac);
-        frame.egress = Egress::Port(self.egress);
     }
 }
 
+/// Segments that may open or end a flow. Before they do, their checksums are looked at: the receiver would throw away a
+/// wrong one, and must not be forgotten for it.
+const TURNING: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
+
 impl Plane {
-    /// The flow a packet belongs to; `place` is where it most likely is.
-    #[inline]
-    pub(super) fn find_flow(&self, hash: u64, place: Option<FlowId>, key: &FlowKey) -> Option<FlowId> {
-        let is_it = |flow: &Flow| {
+    /// The flow a packet belongs to.
+    pub(super) fn find_flow(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        self.flows.find(hash, |flow: &Flow| {
             flow.client() == key.client
                 && flow.protocol == key.protocol
                 && match key.side {
                     Side::Client => self.services.service(flow.service).addr == key.other,
                     Side::Server => self.services.binding(flow.binding).real == key.other,
                 }
-        };
-        self.flows.check(place, is_it).or_else(|| self.flows.find(hash, is_it))
+        })
     }
 
     /// The translation of a flow in one direction; `None` while it is not known where the real is.
@@ -74,7 +75,7 @@ impl Plane {
                 endpoint: self.services.service(flow.service).socket,
                 dst_mac: None,
                 src_mac: Some(self.config.mac),
-                egress: flow.client_switch_port(),
+                egress: flow.whereabouts().port(),
             },
         })
     }
@@ -97,25 +98,36 @@ impl Plane {
         if flow.state == TcpState::Tombstone {
             return self.knock_on_tombstone(frame, parsed, ip, id, side, now, out);
         }
+        let mut is_believed = true;
         if let Transport::Tcp(segment) = &ip.transport {
-            if flow.state == TcpState::Closed && opens(segment.flags) && side == Side::Client {
+            if segment.flags.intersects(TURNING)
+                && let Some(fault) = Self::checksum_fault(frame, ip)
+            {
+                return Verdict::Dropped(fault);
+            }
+            let is_opening = side == Side::Client && segment.flags.is_initial_syn();
+            if is_opening && flow.state == TcpState::Closed {
                 return self.reuse(frame, parsed, ip, id, now, out);
             }
-            if flow.state == TcpState::SynSent && side == Side::Client && opens(segment.flags) {
+            if is_opening && flow.state == TcpState::SynSent {
                 // The SYN again: never tossed again. A client that gave up and tries from the same port has other numbers.
                 flow.tcp = super::tcp::first_syn(segment);
             }
             let was_live = flow.state.is_live();
-            match follow(&mut flow.state, &mut flow.tcp, side, segment) {
-                Meaning::InexactReset => self.counters.add(Counter::InexactRst),
-                Meaning::Ordinary => flow.seen = tick(now),
-                Meaning::Reset => {
-                    flow.seen = tick(now);
-                    self.counters.add(Counter::FlowReset);
-                }
+            let meaning = follow(&mut flow.state, &mut flow.tcp, side, segment);
+            if meaning != Meaning::InexactReset {
+                // Also for the implausible: ours may be the wrong numbers (`tcp.rs`), and then that is all there is.
+                flow.seen = tick(now);
             }
-            let flow = self.flows.get(id);
-            if was_live && !flow.state.is_live() {
+            is_believed = matches!(meaning, Meaning::Ordinary | Meaning::Reset);
+            let ended = was_live && !flow.state.is_live();
+            match meaning {
+                Meaning::Ordinary => {}
+                Meaning::Reset => self.counters.add(Counter::FlowReset),
+                Meaning::InexactReset => self.counters.add(Counter::InexactRst),
+                Meaning::Implausible => self.counters.add(Counter::Implausible),
+            }
+            if ended {
                 self.ended(binding, out);
             }
         } else if self.is_worn_out(id, now) {
@@ -127,20 +139,41 @@ impl Plane {
         } else {
             self.flows.get_mut(id).seen = tick(now);
         }
-        match side {
-            Side::Client => self.flows.get_mut(id).seen_from(parsed.src_mac, frame.ingress),
-            Side::Server => self.services.binding_mut(binding).port = Some(frame.ingress),
+        if is_believed {
+            self.note_place(frame, parsed, id, side);
         }
         if self.services.binding(binding).cutting.is_some() {
             self.cut_flow(id, now, out);
             return Verdict::Dropped(Counter::BeingCut);
         }
-        match self.rewrite_of(id, side) {
-            None => Verdict::Dropped(Counter::RealPortUnknown),
-            Some(rewrite) if PortId::eq(&rewrite.egress, &frame.ingress) => Verdict::Dropped(Counter::SameSegment),
-            Some(rewrite) => {
-                rewrite.apply(frame, ip);
-                Verdict::Forwarded
+        let Some(rewrite) = self.rewrite_of(id, side) else { return Verdict::Dropped(Counter::RealPortUnknown) };
+        let way = match side {
+            // A server answers by a router of its own choice, which need not be the one the client's packets come from.
+            Side::Server if !self.flows.get(id).whereabouts().is_of(parsed.dst_mac.bits()) => {
+                self.bridge.way_to(parsed.dst_mac, frame.ingress, now)
+            }
+            Side::Server | Side::Client => Egress::Port(rewrite.egress),
+        };
+        if way == Egress::None || way == Egress::Port(frame.ingress) {
+            return Verdict::Dropped(Counter::SameSegment);
+        }
+        rewrite.apply(frame, ip);
+        frame.egress = way;
+        Verdict::Forwarded
+    }
+
+    /// Notes where a packet of a flow came from: the client, by its station and port; the real, by its port, if it is
+    /// the real's own station that speaks.
+    #[inline]
+    fn note_place(&mut self, frame: &FrameBuf, parsed: &Parsed, id: FlowId, side: Side) {
+        match side {
+            Side::Client => self.flows.get_mut(id).seen_from(parsed.src_mac, frame.ingress),
+            Side::Server => {
+                let binding = self.flows.get(id).binding;
+                let slot = self.services.binding_mut(binding);
+                if slot.mac == Some(parsed.src_mac) {
+                    slot.port = Some(frame.ingress);
+                }
             }
         }
     }
@@ -179,9 +212,4 @@ impl Plane {
         let hash = self.flows.hash(key.side, key.client, key.other, key.protocol);
         self.admit(frame, parsed, ip, &key, hash, now, out)
     }
-}
-
-/// True for a SYN that opens a connection.
-pub(super) fn opens(flags: TcpFlags) -> bool {
-    flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK) && !flags.contains(TcpFlags::RST)
 }

@@ -5,9 +5,11 @@
 //! port and MAC on the way back.
 //!
 //! ```text
-//! process: parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
+//! process: plain, of an established flow: rewrite -> egress                           (quick.rs)
+//!          else parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
 //!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
+//!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
 //!                     `----- not ours: learn and bridge                            (bridge.rs)
 //! ```
 //!
@@ -22,10 +24,12 @@ mod answer;
 pub mod bridge;
 pub mod counters;
 mod cut;
+mod errors;
 pub mod flow_table;
 pub mod forward;
 mod maglev;
 mod process;
+mod quick;
 pub mod schedule;
 mod services;
 mod sweep;
@@ -159,7 +163,8 @@ pub struct Plane {
     sweep_time: Time,
     /// Gratuitous ARP still to be sent.
     announcements: VecDeque<(Time, Ipv4Addr)>,
-    prepared: Vec<process::Prepared>,
+    /// What of the batch at hand may go the short way.
+    quick: Vec<Option<quick::Quick>>,
 }
 
 impl Plane {
@@ -178,7 +183,7 @@ impl Plane {
             sweep_at: 0,
             sweep_time: Time::ZERO,
             announcements: VecDeque::new(),
-            prepared: Vec::new(),
+            quick: Vec::new(),
             config,
         }
     }
@@ -186,6 +191,11 @@ impl Plane {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The caller had no room for a frame that was [`Verdict::Delivered`].
+    pub fn note_undelivered(&mut self) {
+        self.counters.add(Counter::Undelivered);
     }
 
     /// Flows held.

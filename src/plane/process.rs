@@ -2,23 +2,16 @@
 
 use super::bridge::Learnt;
 use super::counters::Counter;
-use super::flow_table::{Endpoint, FlowId, Side};
+use super::flow_table::{Endpoint, Side};
+use super::quick::Quick;
 use super::{Out, Plane, Verdict};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::PortId;
 use crate::base::time::Time;
-use crate::wire::checksum::ipv4_header_ok;
+use crate::wire::checksum::{ipv4_header_ok, l4_is_correct};
 use crate::wire::frame::{Batch, Egress, FrameBuf};
 use crate::wire::parse::{Fragment, Icmp, Ip, Malformed, Parsed, Payload, Transport, parse};
-
-/// A frame parsed, with the hash its flow would be found under.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Prepared {
-    parsed: Result<Parsed, Malformed>,
-    hash: u64,
-    /// Where its flow most likely is.
-    place: Option<FlowId>,
-}
+use crate::wire::plain;
 
 /// The key a packet's flow is looked up by.
 #[derive(Debug, Clone, Copy)]
@@ -47,75 +40,70 @@ impl FlowKey {
 }
 
 impl Plane {
-    /// Decides about one frame: rewrites it in place and sets its `egress`. Its `ingress` is the caller's to set.
+    /// Decides about one frame, by the long way: rewrites it in place and sets its `egress`. Its `ingress` is the
+    /// caller's to set.
     pub fn process(&mut self, frame: &mut FrameBuf, now: Time, out: &mut Out) -> Verdict {
-        let prepared = self.prepare(frame);
-        self.decide(frame, &prepared, now, out)
+        self.take(frame, None, now, out)
     }
 
-    /// [`Plane::process`] for each frame of a batch, verdicts appended in order. Parses all and touches their index
+    /// [`Plane::process`] for each frame of a batch, by the short way where that will do; verdicts are appended in
+    /// order. Reads all and touches their index
     /// lines and entries first: those loads do not depend on one another, so the misses overlap.
     pub fn process_batch(&mut self, batch: &mut Batch, now: Time, verdicts: &mut Vec<Verdict>, out: &mut Out) {
-        let mut prepared = std::mem::take(&mut self.prepared);
-        prepared.clear();
-        prepared.extend(batch.frames().iter().map(|frame| self.prepare(frame)));
-        let lines = prepared.iter().fold(0u32, |sum, frame| sum.wrapping_add(self.flows.touch_index(frame.hash)));
-        std::hint::black_box(lines);
-        prepared.iter_mut().for_each(|frame| frame.place = self.flows.touch_flow(frame.hash));
-        for (frame, prepared) in batch.frames_mut().iter_mut().zip(&prepared) {
-            verdicts.push(self.decide(frame, prepared, now, out));
-        }
-        self.prepared = prepared;
+        let mut quick = std::mem::take(&mut self.quick);
+        quick.clear();
+        quick.extend(batch.frames().iter().map(|frame| plain::read(frame.bytes()).map(|packet| self.quick(packet))));
+        let touched = quick.iter().flatten().fold(0u8, |sum, frame| sum ^ self.flows.touch_index(frame.hash));
+        std::hint::black_box(touched);
+        quick.iter_mut().flatten().for_each(|frame| frame.place = self.flows.touch_flow(frame.hash));
+        let frames = batch.frames_mut().iter_mut().zip(&quick);
+        verdicts.extend(frames.map(|(frame, quick)| self.take(frame, quick.as_ref(), now, out)));
+        self.quick = quick;
     }
 
-    #[inline]
-    fn prepare(&self, frame: &FrameBuf) -> Prepared {
-        let parsed = parse(frame.bytes());
-        let key = match &parsed {
-            Ok(Parsed { payload: Payload::Ip(ip), dst_mac, .. }) => FlowKey::of(ip, self.likely_side(*dst_mac)),
-            _ => None,
-        };
-        let hash = key.map_or(0, |key| self.flows.hash(key.side, key.client, key.other, key.protocol));
-        Prepared { parsed, hash, place: None }
-    }
-
-    /// Clients speak to our MAC; what reals answer is addressed to the client's station.
-    #[inline]
-    fn likely_side(&self, dst_mac: Mac) -> Side {
-        if dst_mac == self.config.mac { Side::Client } else { Side::Server }
-    }
-
-    fn decide(&mut self, frame: &mut FrameBuf, prepared: &Prepared, now: Time, out: &mut Out) -> Verdict {
-        frame.egress = Egress::None;
-        let verdict = match &prepared.parsed {
-            Err(why) => Verdict::Dropped(malformed(*why)),
-            Ok(parsed) if parsed.src_mac == self.config.mac => Verdict::Dropped(Counter::OwnMacSource),
-            Ok(parsed) => match &parsed.payload {
-                Payload::Ip(ip) => self.decide_ip(frame, parsed, ip, prepared, now, out),
-                Payload::Arp(arp) => self.decide_arp(frame, parsed, arp, now),
-                Payload::Other(_) => self.bridge_or_drop(frame, parsed, now),
-            },
+    #[inline(always)] // the loop over a batch is the short way
+    fn take(&mut self, frame: &mut FrameBuf, quick: Option<&Quick>, now: Time, out: &mut Out) -> Verdict {
+        let verdict = match quick {
+            Some(quick) if self.forward_quick(frame, quick, now) => Verdict::Forwarded,
+            _ => self.decide(frame, now, out),
         };
         self.count(verdict);
         verdict
     }
 
-    fn decide_ip(
-        &mut self,
-        frame: &mut FrameBuf,
-        parsed: &Parsed,
-        ip: &Ip,
-        prepared: &Prepared,
-        now: Time,
-        out: &mut Out,
-    ) -> Verdict {
-        let hash = prepared.hash;
+    /// The long way, for every frame.
+    #[inline(never)]
+    fn decide(&mut self, frame: &mut FrameBuf, now: Time, out: &mut Out) -> Verdict {
+        frame.egress = Egress::None;
+        match &parse(frame.bytes()) {
+            Err(why) => Verdict::Dropped(malformed(*why)),
+            Ok(parsed) if parsed.src_mac == self.config.mac => Verdict::Dropped(Counter::OwnMacSource),
+            Ok(parsed) => match &parsed.payload {
+                Payload::Ip(ip) => self.decide_ip(frame, parsed, ip, now, out),
+                Payload::Arp(arp) => self.decide_arp(frame, parsed, arp, now),
+                Payload::Other(_) => self.bridge_or_drop(frame, parsed, now),
+            },
+        }
+    }
+
+    fn decide_ip(&mut self, frame: &mut FrameBuf, parsed: &Parsed, ip: &Ip, now: Time, out: &mut Out) -> Verdict {
         let to_us = parsed.dst_mac == self.config.mac;
         let side = if to_us { Side::Client } else { Side::Server };
-        if let Some(key) = FlowKey::of(ip, side)
-            && let Some(id) = self.find_flow(hash, prepared.place, &key)
+        let key = FlowKey::of(ip, side);
+        let hash = key.map_or(0, |key| self.flows.hash(key.side, key.client, key.other, key.protocol));
+        if let Some(key) = &key
+            && let Some(id) = self.find_flow(hash, key)
         {
-            return self.forward(frame, parsed, ip, id, side, now, out);
+            return match ip.fragment {
+                Fragment::Whole => self.forward(frame, parsed, ip, id, side, now, out),
+                // The others have no ports to be found by, and a first one alone is of no use.
+                Fragment::First | Fragment::Later => Verdict::Dropped(Counter::Fragment),
+            };
+        }
+        if matches!(ip.transport, Transport::Icmp(Icmp::Error { .. }))
+            && let Some(verdict) = self.carry_error(frame, parsed, ip, now)
+        {
+            return verdict;
         }
         if !to_us {
             return self.bridge_or_drop(frame, parsed, now);
@@ -153,18 +141,27 @@ impl Plane {
         }
     }
 
+    /// What is wrong with a packet's checksums. Looked at where a packet makes us remember or forget something, not on
+    /// what merely passes: there a wrong checksum stays wrong, and the receiver finds out.
+    #[cold]
+    pub(super) fn checksum_fault(frame: &FrameBuf, ip: &Ip) -> Option<Counter> {
+        if !ipv4_header_ok(frame.bytes(), ip) {
+            return Some(Counter::IpChecksum);
+        }
+        (!l4_is_correct(frame, ip)).then_some(Counter::L4Checksum)
+    }
+
     /// Not ours: learn where it came from, send it on, never back out of its port.
     pub(super) fn bridge_or_drop(&mut self, frame: &mut FrameBuf, parsed: &Parsed, now: Time) -> Verdict {
         self.learn(parsed.src_mac, frame.ingress, now);
         if parsed.dst_mac == self.config.mac {
             return Verdict::Dropped(Counter::NotOurs);
         }
-        match self.bridge.port_of(parsed.dst_mac, now) {
-            Some(port) if port == frame.ingress => return Verdict::Dropped(Counter::SamePort),
-            Some(port) => frame.egress = Egress::Port(port),
-            None => frame.egress = Egress::AllBut(frame.ingress),
+        frame.egress = self.bridge.way_to(parsed.dst_mac, frame.ingress, now);
+        match frame.egress {
+            Egress::None => Verdict::Dropped(Counter::SamePort),
+            _ => Verdict::Bridged,
         }
-        Verdict::Bridged
     }
 
     pub(super) fn learn(&mut self, mac: Mac, port: PortId, now: Time) {

@@ -1,15 +1,27 @@
 //! Following TCP from the middle: far enough for ageing, for counting live connections, and for resets that both
 //! ends accept.
 //!
-//! The switch forwards; it never decides whether a segment is acceptable, with one exception: what it believes. A RST
-//! ends a flow here only if its sequence number is exactly the next byte expected (RFC 5961, section 3.2), so that a
-//! forged one cannot make us forget a connection that lives on.
+//! The switch forwards; it never decides whether a segment is acceptable, with one exception: what it believes.
+//!
+//! * A RST ends a flow here only if its sequence number is exactly the next byte expected (RFC 5961, section 3.2), so that
+//!   a forged one cannot make us forget a connection that lives on.
+//! * What is expected next grows only by bytes that join on: a forged segment somewhere ahead followed by the RST that
+//!   would be exact behind it changes nothing. Bytes we never saw in order (an earlier segment was lost on its way
+//!   to us) are caught up with when the other side acknowledges them.
+//! * A segment further from what is expected than any window in use says nothing.
+//!
+//! Checksums are not looked at here; the caller lets nothing in that changes a state and has a wrong one.
 
 use std::time::Duration;
 
 use super::flow_table::{Side, TcpNumbers};
 use crate::base::seq::Seq;
 use crate::wire::parse::{Tcp, TcpFlags};
+
+/// How far from the next byte expected a segment may begin and still be believed: more than hosts give as a window
+/// (Linux: 6 MiB unless told otherwise), and 1/128 of all sequence numbers. A connection with more than this in flight
+/// and a loss on its way to us is still forwarded, but its end may be missed, and then it ages.
+const PLAUSIBLE: u32 = 1 << 24;
 
 /// Where a flow stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +112,8 @@ pub enum Meaning {
     Reset,
     /// A RST that is not exact: forwarded, not believed, and no sign of life either.
     InexactReset,
+    /// Too far from what the connection expects to be of it: forwarded, not believed.
+    Implausible,
 }
 
 /// The numbers after the client's SYN.
@@ -114,12 +128,13 @@ pub fn follow(state: &mut TcpState, numbers: &mut TcpNumbers, side: Side, segmen
     if segment.flags.contains(TcpFlags::RST) {
         return follow_rst(state, numbers, side, segment);
     }
-    advance(*state, numbers, side, segment);
-    let fin = segment.flags.contains(TcpFlags::FIN);
+    if !is_plausible(*state, numbers, side, segment) {
+        return Meaning::Implausible;
+    }
+    let own_next = advance(*state, numbers, side, segment);
+    let fin = segment.flags.contains(TcpFlags::FIN) && segment.seq + segment.seq_len() >= own_next;
     *state = match (*state, side) {
-        (TcpState::SynSent, Side::Server) if segment.flags.contains(TcpFlags::SYN | TcpFlags::ACK) => {
-            TcpState::SynReceived
-        }
+        (TcpState::SynSent, Side::Server) => TcpState::SynReceived,
         (TcpState::SynReceived, Side::Client) if fin && acknowledges_syn(numbers, segment) => TcpState::ClientClosed,
         (TcpState::SynReceived, Side::Client) if acknowledges_syn(numbers, segment) => TcpState::Established,
         (TcpState::SynReceived | TcpState::Established, Side::Server) if fin => TcpState::ServerClosed,
@@ -137,37 +152,61 @@ fn acknowledges_syn(numbers: &TcpNumbers, segment: &Tcp) -> bool {
         && segment.ack <= Seq(numbers.server_next)
 }
 
-/// Moves the numbers on; never back, and acknowledgements never past what the other side has sent.
+/// Whether a segment can be of this connection: it begins near the byte expected next. What a server says first must
+/// answer the client's SYN.
 #[inline]
-fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) {
-    let end = segment.seq + segment.seq_len();
-    let has_ack = segment.flags.contains(TcpFlags::ACK);
-    let acked = |last: u32, ack: Seq, sent: u32| match ack > Seq(last) && ack <= Seq(sent) {
-        true => ack.0,
-        false => last,
-    };
+fn is_plausible(state: TcpState, numbers: &TcpNumbers, side: Side, segment: &Tcp) -> bool {
+    let near = |number: Seq, expected: u32| number.after(Seq(expected)).unsigned_abs() <= PLAUSIBLE;
     match side {
-        Side::Client => {
-            numbers.client_next = Seq(numbers.client_next).max(end).0;
-            if has_ack {
-                numbers.client_ack = acked(numbers.client_ack, segment.ack, numbers.server_next);
-            }
-        }
+        Side::Client => near(segment.seq, numbers.client_next),
         Side::Server if state == TcpState::SynSent => {
-            // The server's numbers begin here: the byte after its SYN is what the client will expect.
-            if segment.flags.contains(TcpFlags::SYN | TcpFlags::ACK) {
-                numbers.server_next = end.0;
-                numbers.client_ack = end.0;
-                numbers.server_ack = acked(numbers.server_ack, segment.ack, numbers.client_next);
-            }
+            segment.flags.contains(TcpFlags::SYN | TcpFlags::ACK) && near(segment.ack, numbers.client_next)
         }
-        Side::Server => {
-            numbers.server_next = Seq(numbers.server_next).max(end).0;
-            if has_ack {
-                numbers.server_ack = acked(numbers.server_ack, segment.ack, numbers.client_next);
-            }
-        }
+        Side::Server => near(segment.seq, numbers.server_next),
     }
+}
+
+/// What a segment of one side moves: its side's next byte, its side's last acknowledgement, the other side's next byte.
+#[inline(always)] // the side is most often known when this is compiled
+fn moved_by(side: Side, numbers: &mut TcpNumbers) -> (&mut u32, &mut u32, &mut u32) {
+    let TcpNumbers { client_next, server_next, client_ack, server_ack } = numbers;
+    match side {
+        Side::Client => (client_next, client_ack, server_next),
+        Side::Server => (server_next, server_ack, client_next),
+    }
+}
+
+/// Moves the numbers on, never back. Returns what is expected next from this side.
+fn advance(state: TcpState, numbers: &mut TcpNumbers, side: Side, segment: &Tcp) -> Seq {
+    if side == Side::Server && state == TcpState::SynSent {
+        // The server's numbers begin here: the byte after its SYN is what the client will expect. Data may come with the
+        // SYN (RFC 7413), and the client need not take it.
+        numbers.server_next = segment.seq.0;
+        numbers.client_ack = (segment.seq + 1).0;
+    }
+    let (own_next, acked, other_next) = moved_by(side, numbers);
+    if segment.seq <= Seq(*own_next) {
+        *own_next = Seq(*own_next).max(segment.seq + segment.seq_len()).0;
+    }
+    if segment.flags.contains(TcpFlags::ACK) && segment.ack.after(Seq(*other_next)) <= PLAUSIBLE as i32 {
+        *acked = Seq(*acked).max(segment.ack).0;
+        // Acknowledged, so it was sent, whether or not it came by here in order.
+        *other_next = Seq(*other_next).max(segment.ack).0;
+    }
+    Seq(*own_next)
+}
+
+/// [`follow`] for nearly every segment of an established connection, which opens and ends nothing: one that joins on
+/// to what its side sent, and acknowledges what came by here. False, and nothing is changed, for every other.
+#[inline(always)] // into the short way
+pub(super) fn follow_in_order(numbers: &mut TcpNumbers, side: Side, seq: Seq, ack: Seq, payload: u32) -> bool {
+    let (own_next, acked, other_next) = moved_by(side, numbers);
+    let in_order = own_next.wrapping_sub(seq.0) <= PLAUSIBLE && other_next.wrapping_sub(ack.0) <= PLAUSIBLE;
+    if in_order {
+        *own_next = Seq(*own_next).max(seq + payload).0;
+        *acked = Seq(*acked).max(ack).0;
+    }
+    in_order
 }
 
 fn follow_rst(state: &mut TcpState, numbers: &TcpNumbers, side: Side, segment: &Tcp) -> Meaning {
@@ -212,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn a_client_may_leave_the_data_of_a_syn_ack() {
+        let (mut state, mut numbers) = (TcpState::SynSent, first_syn(&segment(SYN, 0, 0, 0)));
+        follow(&mut state, &mut numbers, Side::Server, &segment(SYN | ACK, 500, 1, 6));
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 1, 501, 0));
+        assert_eq!(state, TcpState::Established);
+    }
+
+    #[test]
     fn a_life() {
         let (mut state, mut numbers) = established();
         follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 501, 100));
@@ -240,9 +287,68 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_of_what_was_never_sent_count_for_nothing() {
+    fn a_segment_ahead_does_not_make_the_rst_behind_it_exact() {
+        for ahead in [1, 1000, PLAUSIBLE, PLAUSIBLE + 1, 1 << 30] {
+            let (mut state, mut numbers) = established();
+            follow(&mut state, &mut numbers, Side::Client, &segment(ACK, ahead, 501, 10));
+            let rst = segment(RST, ahead + 10, 0, 0);
+            assert_eq!(follow(&mut state, &mut numbers, Side::Client, &rst), Meaning::InexactReset, "{ahead}");
+            assert_eq!(state, TcpState::Established);
+        }
+    }
+
+    #[test]
+    fn what_was_lost_on_its_way_here_is_caught_up_with() {
         let (mut state, mut numbers) = established();
-        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 90_000, 0));
-        assert_eq!(numbers.client_ack, 501);
+        // 0..100 is lost before us, 100..200 is not; then 0..100 comes again.
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 100, 501, 100));
+        assert_eq!(numbers.client_next, 0);
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 501, 100));
+        assert_eq!(numbers.client_next, 100);
+        follow(&mut state, &mut numbers, Side::Server, &segment(ACK, 501, 200, 0));
+        assert_eq!((numbers.client_next, numbers.server_ack), (200, 200));
+        assert_eq!(follow(&mut state, &mut numbers, Side::Client, &segment(RST, 200, 0, 0)), Meaning::Reset);
+    }
+
+    #[test]
+    fn a_fin_behind_a_loss_still_ends_its_side() {
+        let (mut state, mut numbers) = established();
+        follow(&mut state, &mut numbers, Side::Client, &segment(FIN | ACK, 1460, 501, 0));
+        assert_eq!((state, numbers.client_next), (TcpState::ClientClosed, 0));
+    }
+
+    #[test]
+    fn a_fin_in_the_middle_of_what_was_sent_is_none() {
+        let (mut state, mut numbers) = established();
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 501, 1000));
+        follow(&mut state, &mut numbers, Side::Client, &segment(FIN | ACK, 500, 501, 0));
+        assert_eq!(state, TcpState::Established);
+        follow(&mut state, &mut numbers, Side::Client, &segment(FIN | ACK, 900, 501, 100));
+        assert_eq!(state, TcpState::ClientClosed, "a retransmission that carries it");
+    }
+
+    #[test]
+    fn what_is_far_from_any_window_says_nothing() {
+        let far = PLAUSIBLE + 1;
+        for seq in [far, 0u32.wrapping_sub(far)] {
+            let (mut state, mut numbers) = established();
+            let before = (numbers.client_next, numbers.client_ack, numbers.server_next, numbers.server_ack);
+            for flags in [FIN | ACK, ACK, SYN] {
+                let strange = segment(flags, seq, 502, 5);
+                assert_eq!(follow(&mut state, &mut numbers, Side::Client, &strange), Meaning::Implausible);
+            }
+            let after = (numbers.client_next, numbers.client_ack, numbers.server_next, numbers.server_ack);
+            assert_eq!((state, after), (TcpState::Established, before));
+        }
+        let (mut state, mut numbers) = (TcpState::SynSent, first_syn(&segment(SYN, 9, 0, 0)));
+        follow(&mut state, &mut numbers, Side::Server, &segment(SYN | ACK, 500, 10 + far, 0));
+        assert_eq!(state, TcpState::SynSent, "a SYN-ACK that does not answer this SYN");
+    }
+
+    #[test]
+    fn acknowledgements_far_beyond_what_was_sent_count_for_nothing() {
+        let (mut state, mut numbers) = established();
+        follow(&mut state, &mut numbers, Side::Client, &segment(ACK, 0, 502 + PLAUSIBLE, 0));
+        assert_eq!((numbers.client_ack, numbers.server_next), (501, 501));
     }
 }

@@ -136,6 +136,18 @@ impl Waiter {
         Ok(Waiter { epoll, doorbell })
     }
 
+    /// Waits no longer for the port with this descriptor: a broken one can be "ready" for as long as it is broken.
+    pub fn mute(&self, port: BorrowedFd<'_>) {
+        // The one error left is that it is muted already.
+        let _ = epoll::delete(&self.epoll, port);
+    }
+
+    /// Waits again for a port that was muted, under its index.
+    pub fn hear(&self, index: usize, port: BorrowedFd<'_>) {
+        // It is heard already, or the system is out of watches; then its owner still looks at it at its next retry.
+        let _ = epoll::add(&self.epoll, port, EventData::new_u64(index as u64), EventFlags::IN);
+    }
+
     /// What wakes this waiter.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.doorbell))
@@ -240,6 +252,18 @@ mod tests {
         assert!(waiter.ready().port(2), "stays ready until lowered");
         signals[2].lower();
         assert!(waiter.ready().timed_out());
+    }
+
+    #[test]
+    fn a_muted_port_is_not_heard() {
+        let signal = Signal::new().unwrap();
+        let waiter = Waiter::new([Some(signal.as_fd())]).unwrap();
+        signal.raise();
+        waiter.mute(signal.as_fd());
+        waiter.mute(signal.as_fd());
+        assert!(waiter.ready().timed_out());
+        waiter.hear(0, signal.as_fd());
+        assert!(waiter.ready().port(0), "what was raised meanwhile is not lost");
     }
 
     #[test]

@@ -241,23 +241,36 @@ impl Worker {
         }
     }
 
-    /// One batch from each port that has frames; a port with more is ready again at the next wait.
+    /// One batch from each port that has frames; a port with more is ready again at the next wait. A broken port is
+    /// looked at when its time has come, ready or not.
     fn serve_ports(&mut self, ready: Ready, now: Time) {
         for index in 0..self.ports.len() {
             let seat = &mut self.ports[index];
-            let is_due = seat.port.next_deadline().is_some_and(|at| at <= now);
-            if !(ready.port(index) || is_due) || seat.retry_at.is_some_and(|at| now < at) {
+            let is_due = match seat.retry_at {
+                Some(at) => at <= now,
+                None => ready.port(index) || seat.port.next_deadline().is_some_and(|at| at <= now),
+            };
+            if !is_due {
                 continue;
             }
             self.batch.clear();
             match seat.port.recv(&mut self.batch, now) {
-                Ok(_) => seat.retry_at = None,
+                Ok(_) => self.port_works(index),
                 Err(error) => {
                     self.report_port(index, &error, now);
                     continue;
                 }
             }
             self.serve_batch(PortId(index as u16), now);
+        }
+    }
+
+    /// Takes up a port that was broken.
+    fn port_works(&mut self, index: usize) {
+        let seat = &mut self.ports[index];
+        if seat.retry_at.take().is_some() {
+            tracing::info!(port = seat.port.name(), "port works again");
+            seat.port.readable().into_iter().for_each(|fd| self.waiter.hear(index, fd));
         }
     }
 
@@ -280,6 +293,7 @@ impl Worker {
         let seat = &mut self.ports[index];
         if seat.retry_at.is_none() {
             tracing::warn!(port = seat.port.name(), %error, "port failed; trying again every second");
+            seat.port.readable().into_iter().for_each(|fd| self.waiter.mute(fd));
         }
         seat.retry_at = Some(now + PORT_RETRY);
     }
@@ -289,6 +303,11 @@ impl Worker {
         for (frame, verdict) in self.batch.frames_mut().iter_mut().zip(&self.verdicts) {
             if *verdict == Verdict::Delivered {
                 checksum::finish(frame);
+                if self.reports.is_full() {
+                    self.plane.note_undelivered();
+                    continue;
+                }
+                // There is room: nobody else pushes.
                 let _ = self.reports.push(Report::Delivered(frame.bytes().to_vec()));
                 self.news.notify_one();
             }
@@ -317,7 +336,8 @@ impl Worker {
 
     /// Waits for frames, a command or a deadline; only looks if there is something to do at once.
     fn wait(&mut self) -> Ready {
-        let ports = self.ports.iter().flat_map(|seat| [seat.port.next_deadline(), seat.retry_at]).flatten();
+        // A broken port has nothing to say before its next retry.
+        let ports = self.ports.iter().filter_map(|seat| seat.retry_at.or_else(|| seat.port.next_deadline()));
         let deadline = ports.chain(self.plane.next_deadline()).min();
         let full_ring = (!self.unreported.is_empty()).then_some(RING_RETRY);
         let left = deadline.map(|at| at.since(self.clock.now())).into_iter().chain(full_ring).min();

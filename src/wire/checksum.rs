@@ -121,7 +121,7 @@ pub fn l4_is_correct(frame: &FrameBuf, ip: &Ip) -> bool {
     let (Some(covered), Some(&stored)) = (segment.get(..covered), stored) else { return false };
     let stored = u16::from_be_bytes(stored);
     let pseudo = pseudo(ip.src, ip.dst, protocol, covered.len() as u32);
-    if is_partial(frame, ip) {
+    if is_partial(frame, ip.l4) {
         return fold(u64::from(stored)) == fold(pseudo);
     }
     if protocol == ip::UDP && stored == 0 {
@@ -139,10 +139,10 @@ fn icmp_is_correct(message: &[u8], ip: &Ip) -> bool {
     fold(pseudo + sum(message)) == 0xffff
 }
 
-/// True if this packet's own transport checksum is the one left to be finished; in a tunnel it may be an inner one.
+/// True if the transport checksum of the packet whose header is at `l4` is the one left to be finished; in a tunnel it may be an inner one.
 #[inline]
-pub(super) fn is_partial(frame: &FrameBuf, ip: &Ip) -> bool {
-    matches!(frame.offload.checksum, Checksum::Partial { start, .. } if start == ip.l4)
+pub(super) fn is_partial(frame: &FrameBuf, l4: u16) -> bool {
+    matches!(frame.offload.checksum, Checksum::Partial { start, .. } if start == l4)
 }
 
 /// Turns a partial checksum into a complete one, as a network card would (Virtio 1.2, 5.1.6.2): sums from `start` to

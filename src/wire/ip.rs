@@ -235,14 +235,14 @@ pub(super) fn embedded(quoted: &[u8], family: Family) -> Option<Embedded> {
 }
 
 /// The quoted packet's header; `l4` from the start of the quotation.
-struct Quote {
-    src: IpAddr,
-    dst: IpAddr,
-    protocol: Protocol,
-    l4: usize,
+pub(super) struct Quote {
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) l4: usize,
 }
 
-fn quote(quoted: &[u8], family: Family) -> Option<Quote> {
+pub(super) fn quote(quoted: &[u8], family: Family) -> Option<Quote> {
     match family {
         Family::V4 => {
             let h = quoted.first_chunk::<20>()?;

@@ -4,6 +4,7 @@
 //! * [`parse`](mod@parse): what a frame says, as plain values; never panics, checks every length.
 //! * [`ip`]: IPv4 and IPv6 headers, the walk to the transport header, and what an ICMP error quotes.
 //! * [`checksum`]: the Internet checksum: whole, incrementally, and left to be finished by a network card.
+//! * [`icmp`]: the packet that an ICMP error quotes, found and rewritten in place.
 //! * [`rewrite`]: new addresses, ports and MACs in place.
 //! * [`build`]: whole frames of our own: ARP, echo, TCP, UDP, ICMP errors, and answers made of the question's buffer.
 //!
@@ -13,6 +14,8 @@
 pub mod build;
 pub mod checksum;
 pub mod frame;
+pub mod icmp;
 pub mod ip;
 pub mod parse;
+pub mod plain;
 pub mod rewrite;

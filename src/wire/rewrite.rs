@@ -4,35 +4,95 @@
 //! an [`Ip`] that do not belong together, or an address of the other family, change nothing. Time to live, options and
 //! payload are untouched; a wrong checksum stays exactly as wrong, so that the receiver still finds out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::checksum::{self, is_partial};
 use super::frame::FrameBuf;
 use super::ip::Ip;
-use super::parse::Transport;
-use crate::base::addr::Mac;
+use super::parse::{ETHERNET, Transport};
+use super::plain;
+use crate::base::addr::{Mac, Protocol};
 
 /// Which end of the packet is rewritten.
-#[derive(Clone, Copy)]
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it is from.
     Source,
+    /// Where it goes.
     Destination,
+}
+
+/// Where a packet's headers are, from the start of its frame, and whose checksum covers its addresses.
+#[derive(Clone, Copy)]
+struct Layout {
+    l3: u16,
+    l4: u16,
+    covering: Covering,
+}
+
+/// The transport whose checksum a rewrite brings up to date.
+#[derive(Clone, Copy)]
+enum Covering {
+    Tcp,
+    Udp,
+    Icmpv6,
+    Nothing,
+}
+
+impl Layout {
+    /// `None` if packet and address are of different families.
+    #[inline]
+    fn of(ip: &Ip, to: &SocketAddr) -> Option<Layout> {
+        let covering = match ip.transport {
+            Transport::Tcp(_) => Covering::Tcp,
+            Transport::Udp(_) => Covering::Udp,
+            // ICMPv6 sums a pseudo-header too (RFC 4443, 2.3); ICMP does not.
+            Transport::Icmp(_) if to.is_ipv6() => Covering::Icmpv6,
+            Transport::Icmp(_) | Transport::Other(_) | Transport::Fragment => Covering::Nothing,
+        };
+        (ip.dst.is_ipv4() == to.is_ipv4()).then_some(Layout { l3: ip.l3, l4: ip.l4, covering })
+    }
+
+    #[inline]
+    fn of_plain(protocol: Protocol) -> Layout {
+        let covering = match protocol {
+            Protocol::Tcp => Covering::Tcp,
+            Protocol::Udp => Covering::Udp,
+        };
+        Layout { l3: ETHERNET as u16, l4: plain::L4 as u16, covering }
+    }
 }
 
 /// Gives the packet a new destination address and, if TCP or UDP, port.
 #[inline]
 pub fn set_destination(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
-    set(frame, ip, End::Destination, to);
+    if let Some(layout) = Layout::of(ip, &to) {
+        set(frame, layout, End::Destination, to);
+    }
 }
 
 /// Gives the packet a new source address and, if TCP or UDP, port.
 #[inline]
 pub fn set_source(frame: &mut FrameBuf, ip: &Ip, to: SocketAddr) {
-    set(frame, ip, End::Source, to);
+    if let Some(layout) = Layout::of(ip, &to) {
+        set(frame, layout, End::Source, to);
+    }
+}
+
+/// [`set_destination`] of a plain packet: its headers are where they always are.
+#[inline]
+pub fn set_plain_destination(frame: &mut FrameBuf, protocol: Protocol, to: SocketAddrV4) {
+    set(frame, Layout::of_plain(protocol), End::Destination, SocketAddr::V4(to));
+}
+
+/// [`set_source`] of a plain packet.
+#[inline]
+pub fn set_plain_source(frame: &mut FrameBuf, protocol: Protocol, to: SocketAddrV4) {
+    set(frame, Layout::of_plain(protocol), End::Source, SocketAddr::V4(to));
 }
 
 /// Gives the frame new link addresses; `None` keeps the old one.
-#[inline]
+#[inline(always)] // who calls knows which of the two it sets
 pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {
     let Some(header) = frame.bytes_mut().first_chunk_mut::<12>() else { return };
     if let Some(Mac(mac)) = dst {
@@ -43,20 +103,20 @@ pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {
     }
 }
 
-#[inline]
-fn set(frame: &mut FrameBuf, ip: &Ip, end: End, to: SocketAddr) {
-    let partial = is_partial(frame, ip);
+#[inline(always)] // two layouts: one known when this is compiled, one not
+fn set(frame: &mut FrameBuf, layout: Layout, end: End, to: SocketAddr) {
+    let partial = is_partial(frame, layout.l4);
     let bytes = frame.bytes_mut();
-    let Some(address) = set_address(bytes, ip, end, to.ip()) else { return };
-    let Some(segment) = bytes.get_mut(usize::from(ip.l4)..) else { return };
-    match ip.transport {
-        Transport::Tcp(_) => {
+    let Some(address) = set_address(bytes, layout.l3, end, to.ip()) else { return };
+    let Some(segment) = bytes.get_mut(usize::from(layout.l4)..) else { return };
+    match layout.covering {
+        Covering::Tcp => {
             let Some(header) = segment.first_chunk_mut::<18>() else { return };
             let port = set_port(header, end, to.port());
             let field = [header[16], header[17]];
             [header[16], header[17]] = if partial { partly(field, address) } else { wholly(field, address + port) };
         }
-        Transport::Udp(_) => {
+        Covering::Udp => {
             let Some(header) = segment.first_chunk_mut::<8>() else { return };
             let port = set_port(header, end, to.port());
             let field = [header[6], header[7]];
@@ -66,12 +126,11 @@ fn set(frame: &mut FrameBuf, ip: &Ip, end: End, to: SocketAddr) {
                 _ => checksum::never_zero(u16::from_be_bytes(wholly(field, address + port))).to_be_bytes(),
             };
         }
-        // ICMPv6 sums a pseudo-header too (RFC 4443, 2.3); ICMP does not.
-        Transport::Icmp(_) if to.is_ipv6() => {
+        Covering::Icmpv6 => {
             let Some(header) = segment.first_chunk_mut::<4>() else { return };
             [header[2], header[3]] = wholly([header[2], header[3]], address);
         }
-        Transport::Icmp(_) | Transport::Other(_) | Transport::Fragment => {}
+        Covering::Nothing => {}
     }
 }
 
@@ -90,11 +149,11 @@ fn partly(field: [u8; 2], delta: u64) -> [u8; 2] {
 
 /// Writes the address and, for IPv4, the header checksum. Returns what that adds to sums over the pseudo-header;
 /// `None`, and nothing changed, if there is no such packet.
-#[inline]
-fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
-    let header = bytes.get_mut(usize::from(ip.l3)..)?;
-    match (to, ip.dst) {
-        (IpAddr::V4(to), IpAddr::V4(_)) => {
+#[inline(always)] // see `set`
+pub(super) fn set_address(bytes: &mut [u8], l3: u16, end: End, to: IpAddr) -> Option<u64> {
+    let header = bytes.get_mut(usize::from(l3)..)?;
+    match to {
+        IpAddr::V4(to) => {
             let h = header.first_chunk_mut::<20>()?;
             let at = match end {
                 End::Source => 12,
@@ -106,7 +165,7 @@ fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
             [h[10], h[11]] = wholly([h[10], h[11]], delta);
             Some(delta)
         }
-        (IpAddr::V6(to), IpAddr::V6(_)) => {
+        IpAddr::V6(to) => {
             let h = header.first_chunk_mut::<40>()?;
             let field = match end {
                 End::Source => &mut h[8..24],
@@ -116,13 +175,12 @@ fn set_address(bytes: &mut [u8], ip: &Ip, end: End, to: IpAddr) -> Option<u64> {
             let old = std::mem::replace(field, to.octets());
             Some(checksum::replace128(old, to.octets()))
         }
-        _ => None,
     }
 }
 
 /// Writes the port; TCP and UDP keep ports at the same place. Returns what that adds to the transport's sum.
-#[inline]
-fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
+#[inline(always)] // see `set`
+pub(super) fn set_port(header: &mut [u8], end: End, to: u16) -> u64 {
     let field = match end {
         End::Source => header.first_chunk_mut::<2>(),
         End::Destination => header.get_mut(2..).and_then(|h| h.first_chunk_mut::<2>()),

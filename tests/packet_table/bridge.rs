@@ -129,11 +129,26 @@ pub const ROWS: &[Row] = &[
         rig.moved(&["verdict.bridged"]);
     }),
     ("an ARP reply to our own address goes to the health checks", || {
-        let mut rig = Rig::new();
+        let mut rig = Rig::web(1);
         let reply = build_arp(server_mac(1), SWITCH, 2, (server_mac(1), Ipv4Addr::new(10, 0, 0, 11)), (SWITCH, OWN));
         assert_eq!(rig.hear(1, &reply), Verdict::Delivered);
         rig.nothing_sent();
         rig.moved(&["verdict.delivered"]);
+        let answer = build_tcp(server_mac(1), SWITCH, tcp("10.0.0.11:8080", "10.0.0.2:40000", "SA", 1, 1, 0));
+        assert_eq!(rig.hear(1, &answer), Verdict::Delivered);
+    }),
+    ("nobody but a real has anything to tell the health checks", || {
+        let mut rig = Rig::web(1);
+        let stranger = Ipv4Addr::new(10, 0, 0, 66);
+        for frame in [
+            build_arp(CLIENT, SWITCH, 2, (CLIENT, stranger), (SWITCH, OWN)),
+            build_tcp(CLIENT, SWITCH, tcp("10.0.0.66:1", "10.0.0.2:22", "S", 1, 0, 0)),
+            build_udp(CLIENT, SWITCH, "10.0.0.66:1", "10.0.0.2:161", b"public"),
+        ] {
+            rig.hear(0, &frame);
+            rig.nothing_sent();
+            rig.moved(&["verdict.dropped", "drop.unasked"]);
+        }
     }),
     ("a claim to a virtual address by another station is dropped", || {
         let mut rig = Rig::web(1);

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use acm_switch::base::addr::Protocol;
 use acm_switch::plane::Verdict;
 
 use crate::Row;
@@ -106,15 +107,44 @@ pub const ROWS: &[Row] = &[
         rig.hear(0, &frame);
         rig.moved(&["verdict.dropped", "drop.arp_format"]);
     }),
-    ("SYN and RST at once open nothing", || damaged("drop.no_flow", |frame| frame[47] = 0x06)),
-    ("an ICMP error for a virtual address changes no flow", || {
+    ("a SYN with a wrong checksum opens nothing", || damaged("drop.l4_checksum", |frame| frame[50] ^= 1)),
+    ("a SYN with a wrong unfinished checksum opens nothing", || {
         let mut rig = Rig::web(1);
-        rig.established(C);
+        let mut frame = build_tcp(CLIENT, SWITCH, tcp(C, V, "S", 1, 0, 0));
+        let offload = make_partial(&mut frame, Protocol::Tcp);
+        frame[50] ^= 1;
+        rig.hear_with(0, &frame, offload);
+        rig.moved(&["verdict.dropped", "drop.l4_checksum"]);
+        frame[50] ^= 1;
+        assert_eq!(rig.hear_with(0, &frame, offload), Verdict::Forwarded);
+    }),
+    ("a datagram with a wrong checksum opens nothing", || {
+        let mut rig = Rig::dns();
+        let mut frame = build_udp(CLIENT, SWITCH, C, "10.0.0.100:53", b"question");
+        frame[44] ^= 1;
+        rig.hear(0, &frame);
+        rig.moved(&["verdict.dropped", "drop.l4_checksum"]);
+        assert_eq!(rig.plane.flows(), 0);
+    }),
+    ("SYN and FIN at once open nothing", || damaged("drop.no_flow", |frame| frame[47] = 0x03)),
+    ("nobody connects from an address that no host can have, nor from one of ours, nor from port 0", || {
+        let mut rig = Rig::web(1);
+        let nobodies = ["0.0.0.0:9", "127.0.0.1:9", "224.0.0.9:9", "255.255.255.255:9", "10.0.0.2:9", V, "10.0.0.1:0"];
+        for from in nobodies {
+            rig.client(tcp(from, V, "S", 1, 0, 0));
+            rig.nothing_sent();
+            rig.moved(&["verdict.dropped", "drop.source_address"]);
+        }
+        assert_eq!(rig.plane.flows(), 0);
+    }),
+    ("SYN and RST at once open nothing", || damaged("drop.no_flow", |frame| frame[47] = 0x06)),
+    ("ICMP that is neither echo nor an error is not for a virtual address", || {
+        let mut rig = Rig::web(1);
         let mut frame = build_echo(CLIENT, SWITCH, Ipv4Addr::new(10, 0, 0, 1), VIP);
-        frame[34] = 3;
+        // Timestamp (RFC 792).
+        frame[34] = 13;
         rig.hear(0, &frame);
         rig.moved(&["verdict.dropped", "drop.protocol"]);
-        assert_eq!(rig.live(1), 1);
     }),
     ("a server that pretends to answer a stranger is bridged, not translated", || {
         let mut rig = Rig::web(1);
@@ -124,7 +154,7 @@ pub const ROWS: &[Row] = &[
     }),
 ];
 
-fn fix_ip_checksum(frame: &mut [u8]) {
+pub fn fix_ip_checksum(frame: &mut [u8]) {
     frame[24..26].fill(0);
     let mut sum: u32 = frame[14..34].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     while sum > 0xffff {

@@ -4,7 +4,9 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
+mod belief;
 mod bridge;
+mod errors;
 mod force;
 mod hostile;
 mod rig;
@@ -45,13 +47,23 @@ fn removal_and_force() {
 }
 
 #[test]
+fn what_is_believed() {
+    run(belief::ROWS);
+}
+
+#[test]
+fn icmp_errors() {
+    run(errors::ROWS);
+}
+
+#[test]
 fn malformed_and_hostile() {
     run(hostile::ROWS);
 }
 
 #[test]
 fn the_table_is_long_enough_to_mean_something() {
-    let all = [bridge::ROWS, tcp_rows::ROWS, udp_rows::ROWS, force::ROWS, hostile::ROWS];
+    let all = [belief::ROWS, bridge::ROWS, errors::ROWS, tcp_rows::ROWS, udp_rows::ROWS, force::ROWS, hostile::ROWS];
     let rows: usize = all.iter().map(|rows| rows.len()).sum();
     assert!(rows >= 60, "{rows} rows");
 }

@@ -12,7 +12,7 @@ use acm_switch::base::addr::{Mac, Protocol};
 use acm_switch::base::id::{BindingId, PortId, ServiceId};
 use acm_switch::base::time::Time;
 use acm_switch::plane::{Notice, Out, Plane, PlaneConfig, Verdict};
-use acm_switch::wire::frame::{Checksum, Egress, FrameBuf, Gso, Offload};
+use acm_switch::wire::frame::{Batch, Checksum, Egress, FrameBuf, Gso, Offload};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 
 pub const SWITCH: Mac = Mac([2, 0xac, 0, 0, 0, 1]);
@@ -112,8 +112,41 @@ pub fn build_echo(src: Mac, dst: Mac, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// The same plane, fed by batches: whatever goes in, the short way must come to what the long way comes to.
+struct Twin {
+    plane: Plane,
+    out: Out,
+}
+
+impl Twin {
+    fn hear(&mut self, frame: &FrameBuf, now: Time) -> (FrameBuf, Verdict) {
+        let mut batch = Batch::new(1, frame.capacity());
+        assert!(batch.push(frame.bytes(), Egress::None));
+        batch.frames_mut()[0].offload = frame.offload;
+        batch.frames_mut()[0].ingress = frame.ingress;
+        let mut verdicts = vec![];
+        self.plane.process_batch(&mut batch, now, &mut verdicts, &mut self.out);
+        (batch.frames()[0].clone(), verdicts[0])
+    }
+
+    fn assert_same(&mut self, plane: &Plane, out: &Out) {
+        assert_eq!(self.out.notices, out.notices, "the short way and the long one");
+        let frames = |out: &Out| -> Vec<_> {
+            out.frames.frames().iter().map(|frame| (frame.bytes().to_vec(), frame.egress, frame.offload)).collect()
+        };
+        if self.out.frames.len() + out.frames.len() > 0 {
+            assert_eq!(frames(&self.out), frames(out), "the short way and the long one");
+        }
+        assert!(self.plane.counters().iter().eq(plane.counters().iter()), "the short way and the long one");
+        self.out.frames.clear();
+        self.out.notices.clear();
+    }
+}
+
 pub struct Rig {
+    /// Decides by the long way.
     pub plane: Plane,
+    twin: Twin,
     pub now: Time,
     pub table: ServiceTable,
     pub notices: Vec<Notice>,
@@ -133,7 +166,8 @@ impl Rig {
     pub fn with_flows(flows_max: usize) -> Rig {
         let config = PlaneConfig { flows_max, ..PlaneConfig::new(SWITCH, vec![OWN.into()], 41) };
         let mut rig = Rig {
-            plane: Plane::new(config),
+            plane: Plane::new(config.clone()),
+            twin: Twin { plane: Plane::new(config), out: Out::new() },
             now: Time::from_secs(1),
             table: ServiceTable::default(),
             notices: vec![],
@@ -248,11 +282,14 @@ impl Rig {
     fn publish(&mut self, table: ServiceTable) {
         self.table = table.clone();
         let mut out = self.out.take().unwrap_or_default();
-        self.plane.take_table(Arc::new(table), self.now, &mut out);
+        let table = Arc::new(table);
+        self.twin.plane.take_table(Arc::clone(&table), self.now, &mut self.twin.out);
+        self.plane.take_table(table, self.now, &mut out);
         self.collect(out);
     }
 
     fn collect(&mut self, mut out: Out) {
+        self.twin.assert_same(&self.plane, &out);
         for frame in out.frames.frames().iter().filter(|frame| frame.egress != Egress::None) {
             self.sent.push(Sent { egress: frame.egress, bytes: frame.bytes().to_vec(), offload: frame.offload });
         }
@@ -264,6 +301,7 @@ impl Rig {
     pub fn poll(&mut self) {
         for _ in 0..10_000 {
             let mut out = self.out.take().unwrap_or_default();
+            self.twin.plane.poll(self.now, &mut self.twin.out);
             self.plane.poll(self.now, &mut out);
             self.collect(out);
             if self.plane.next_deadline().is_none_or(|at| at > self.now) {
@@ -292,7 +330,10 @@ impl Rig {
         frame.offload = offload;
         frame.ingress = PortId(port);
         let mut out = self.out.take().unwrap_or_default();
+        let (twins, same) = self.twin.hear(&frame, self.now);
         let verdict = self.plane.process(&mut frame, self.now, &mut out);
+        let what = |frame: &FrameBuf| (frame.bytes().to_vec(), frame.egress, frame.offload);
+        assert_eq!((what(&twins), same), (what(&frame), verdict), "the short way and the long one");
         if frame.egress != Egress::None {
             self.sent.push(Sent { egress: frame.egress, bytes: frame.bytes().to_vec(), offload: frame.offload });
         }

@@ -3,12 +3,14 @@
 //! * `parsing`: never panics; what both parsers accept they read alike; whatever only one accepts is one of the
 //!   differences listed there.
 //! * `rewriting`: field for field what summing the whole packet again gives, complete and partial.
+//! * `quoting`: what an ICMP error quotes, rewritten like the packet itself.
 //! * `building`: what we write, etherparse reads, checksums included.
 //! * `frames`: the frames that all of them are tried with.
 
 mod building;
 mod frames;
 mod parsing;
+mod quoting;
 mod rewriting;
 
 use proptest::test_runner::Config;

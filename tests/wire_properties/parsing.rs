@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use acm_switch::base::addr::Protocol;
 use acm_switch::wire::frame::{Checksum, FrameBuf};
 use acm_switch::wire::parse::{ArpOp, Fragment, Icmp, Ip, Malformed, Parsed, Payload, TcpFlags, Transport, parse};
-use acm_switch::wire::{build, checksum, rewrite};
+use acm_switch::wire::{build, checksum, plain, rewrite};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 
@@ -52,7 +53,42 @@ fn only_we_accept(ours: &Parsed) -> bool {
     }
 }
 
+/// What is read as plain, `parse` reads the same.
+fn assert_plain_agrees(bytes: &[u8]) {
+    let Some(plain) = plain::read(bytes) else { return };
+    let parsed = parse(bytes).expect("a plain packet is well formed");
+    let Payload::Ip(ip) = parsed.payload else { panic!("not IP: {parsed:?}") };
+    assert_eq!((plain.dst_mac, plain.src_mac), (parsed.dst_mac.bits(), parsed.src_mac.bits()));
+    assert_eq!((IpAddr::V4(plain.src), IpAddr::V4(plain.dst)), (ip.src, ip.dst));
+    assert_eq!((usize::from(ip.l4), ip.fragment), (plain::L4, Fragment::Whole));
+    match ip.transport {
+        Transport::Tcp(tcp) => {
+            assert_eq!(plain.protocol, Protocol::Tcp);
+            assert_eq!((plain.src_port, plain.dst_port), (tcp.src_port, tcp.dst_port));
+            assert_eq!((plain.seq, plain.ack, plain.payload), (tcp.seq, tcp.ack, tcp.payload));
+            let telling = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+            assert!(tcp.flags.contains(TcpFlags::ACK) && !tcp.flags.intersects(telling));
+        }
+        Transport::Udp(udp) => {
+            assert_eq!(plain.protocol, Protocol::Udp);
+            assert_eq!((plain.src_port, plain.dst_port, plain.payload), (udp.src_port, udp.dst_port, udp.payload));
+        }
+        other => panic!("not plain: {other:?}"),
+    }
+}
+
+#[test]
+fn an_ordinary_data_segment_is_plain() {
+    let addr = |text: &str| text.parse().unwrap();
+    let (from, to) = (addr("10.0.0.1:1234"), addr("10.0.0.100:80"));
+    for kind in [Kind::Tcp, Kind::Udp] {
+        let valid = Valid { kind, from, to, payload: vec![7; 20], padding: 0, options: 0 };
+        assert!(plain::read(&valid.bytes()).is_some(), "{kind:?}");
+    }
+}
+
 pub(crate) fn assert_agreement(bytes: &[u8]) {
+    assert_plain_agrees(bytes);
     match (parse(bytes), SlicedPacket::from_ethernet(bytes)) {
         (Err(_), Err(_)) => {}
         (Err(why), Ok(theirs)) => assert!(only_they_accept(why, &theirs), "{why:?} but {theirs:?}"),
