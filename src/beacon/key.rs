@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::message::NodeId;
-use crate::acm::words::BindingKey;
+use crate::acm::words::{BindingKey, ServiceKey};
 use crate::base::id::Name;
 use crate::base::secret::Secret;
 
@@ -81,7 +81,7 @@ impl Grant {
     /// # Errors
     /// What is not granted, in plain words.
     pub fn covers(&self, key: &BindingKey, from: IpAddr) -> Result<(), String> {
-        if !self.vips.iter().any(|range| range.holds(key)) {
+        if !self.vips.iter().any(|range| range.holds(&key.service)) {
             return Err(format!("the key grants no {}", key.service));
         }
         let real = key.real.ip();
@@ -103,8 +103,9 @@ pub struct VipRange {
 }
 
 impl VipRange {
-    fn holds(&self, key: &BindingKey) -> bool {
-        self.net.contains(&key.service.vip()) && self.ports.contains(&key.service.addr.port())
+    /// True if the service is one of these.
+    pub fn holds(&self, service: &ServiceKey) -> bool {
+        self.net.contains(&service.vip()) && self.ports.contains(&service.addr.port())
     }
 }
 
@@ -290,8 +291,8 @@ mod tests {
         ] {
             let parsed: VipRange = range.parse().unwrap();
             assert_eq!(parsed.to_string().parse::<VipRange>().unwrap(), parsed);
-            assert!(parsed.holds(&binding(inside, "10.1.0.1:1")), "{range} {inside}");
-            assert!(!parsed.holds(&binding(outside, "10.1.0.1:1")), "{range} {outside}");
+            assert!(parsed.holds(&inside.parse().unwrap()), "{range} {inside}");
+            assert!(!parsed.holds(&outside.parse().unwrap()), "{range} {outside}");
         }
         for bad in ["", "host", "10.0.0.1:", "10.0.0.1:9-8", "10.0.0.1:x", "[::1", "[::1]80", "10.0.0.0/33"] {
             assert!(bad.parse::<VipRange>().is_err(), "{bad}");

@@ -2,7 +2,7 @@
 //! accepted once, in any order within the window.
 
 /// How far a datagram may be overtaken by later ones.
-pub const WINDOW: u64 = 128;
+pub(super) const WINDOW: u64 = 128;
 
 /// Which counters were seen.
 #[derive(Debug, Clone, Copy, Default)]
