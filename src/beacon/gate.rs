@@ -18,7 +18,8 @@
 //! # Order
 //!
 //! Head, key and tag are checked before anything that is remembered is looked at, and nothing is remembered of a
-//! datagram that is refused.
+//! datagram that is refused, except the challenge of one that is unproven: what is said next echoes it, so that the
+//! other side can believe us while we still wait to believe it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -300,6 +301,9 @@ impl Gate {
             return None;
         }
         self.proves.1 += 1;
+        if let Some(challenge) = proof.challenge {
+            self.owe(sender, challenge);
+        }
         let heard = self.senders.get(&sender).map(|seen| seen.heard);
         Some(Unproven { sender, challenge: self.challenges.give(now, heard), echo: proof.challenge })
     }

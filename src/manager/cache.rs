@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ahash::{AHashMap, RandomState};
 
-use super::probe::{Finding, Target};
+use super::probe::{Evidence, Finding, Target};
 use crate::acm::words::{BindingKey, HealthDepth, ServiceKey};
 use crate::base::id::Name;
 use crate::base::limits::BINDINGS_MAX;
@@ -60,13 +60,13 @@ pub enum Absence {
     /// Its agent says that it fails.
     Failing(Words),
     /// It is silent, or a peer reported it, and the probe failed too.
-    Dead(Finding),
+    Dead(Evidence),
 }
 
 /// A binding's death, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Death {
-    found: Finding,
+    evidence: Evidence,
     /// A peer saw it while its agent spoke for it: the agent's word alone does not bring it back, a probe does.
     reported: bool,
 }
@@ -91,7 +91,7 @@ impl Entry {
     fn want(&self) -> Want {
         match (&self.withdrawn, self.death, &self.statement.condition) {
             (Some(how), _, _) => Want::Absent(Absence::Asked(*how)),
-            (None, Some(death), _) => Want::Absent(Absence::Dead(death.found)),
+            (None, Some(death), _) => Want::Absent(Absence::Dead(death.evidence)),
             (None, None, Condition::Failing(why)) => Want::Absent(Absence::Failing(why.clone())),
             // `Leaving` without a Remove that we heard: another leader heard it.
             (None, None, Condition::Leaving) => Want::Absent(Absence::Asked(Withdrawal::Drain { deadline: None })),
@@ -291,11 +291,15 @@ impl Cache {
             let reported = entry.reported;
             match found {
                 Finding::Alive => entry.death = None,
-                _ if entry.is_silent(now) || reported => entry.death = Some(Death { found, reported }),
+                _ if entry.is_silent(now) || reported => {
+                    let evidence = Evidence { found, at: now };
+                    entry.death = Some(Death { evidence, reported });
+                }
                 // It spoke while we looked, and nobody complained.
                 _ => {}
             }
             entry.reported = reported && entry.death.is_some();
+            // Fresh evidence of a known death is news as well: what old evidence could not do, it may.
             if entry.want() != before {
                 changed.push(*key);
             }

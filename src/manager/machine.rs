@@ -611,6 +611,7 @@ impl Manager {
             drain: Span(self.setup.timing.drain),
             unknown,
             found: self.prober.found(),
+            refusals_since: now - self.setup.timing.heartbeat,
         };
         let may_write_until = self.election.may_write_until().unwrap_or(Time::ZERO);
         let reconcile = self.setup.timing.reconcile;

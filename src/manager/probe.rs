@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::addr::Protocol;
+use crate::base::time::Time;
 
 /// A server to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,4 +23,13 @@ pub enum Finding {
     Refused,
     /// Nothing answers: it is dead, or we are cut off from it.
     Silent,
+}
+
+/// A finding and when it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// What.
+    pub found: Finding,
+    /// When.
+    pub at: Time,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::probe::{Finding, Target};
+use super::probe::{Evidence, Finding, Target};
 use crate::base::time::Time;
 
 /// Looks under way at once, and waiting for a place. At the bound a look is left out; the next pass asks again.
@@ -12,8 +12,7 @@ const LOOKS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Prober {
     under_way: BTreeSet<Target>,
-    found: BTreeMap<Target, Finding>,
-    found_at: BTreeMap<Target, Time>,
+    found: BTreeMap<Target, Evidence>,
 }
 
 impl Prober {
@@ -25,18 +24,16 @@ impl Prober {
     /// A look has ended.
     pub(super) fn end(&mut self, target: Target, found: Finding, now: Time) {
         self.under_way.remove(&target);
-        self.found.insert(target, found);
-        self.found_at.insert(target, now);
+        self.found.insert(target, Evidence { found, at: now });
     }
 
     /// The latest findings.
-    pub(super) fn found(&self) -> &BTreeMap<Target, Finding> {
+    pub(super) fn found(&self) -> &BTreeMap<Target, Evidence> {
         &self.found
     }
 
     /// Forgets findings from before this moment.
     pub(super) fn forget(&mut self, before: Time) {
-        self.found_at.retain(|_, at| *at >= before);
-        self.found.retain(|target, _| self.found_at.contains_key(target));
+        self.found.retain(|_, evidence| evidence.at >= before);
     }
 }

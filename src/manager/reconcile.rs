@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | its agent withdrew it | at once | |
 //! | its agent says it fails | at once | it is the last member, or the brake |
-//! | silent or reported, and the probe was refused | at once | last member, brake |
+//! | silent or reported, and the probe was refused just now | at once | last member, brake |
 //! | silent or reported, and the probe met silence | at once | the switch's own check passes, last member, brake |
 //! | nobody speaks of it, and its probe fails as above | after the hold-down | as above |
 //! | nobody speaks of it, and its probe passes | when unclaimed for long | we hear nobody of its service, last member, brake |
@@ -21,12 +21,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cache::{Absence, Want, Wanted, Wish};
-use super::probe::{Finding, Target};
+use super::probe::{Evidence, Finding, Target};
 use crate::acm::list::{BindingRow, Listing, State};
 use crate::acm::primitive::{Add, ForceRemove, Primitive, Remove};
 use crate::acm::words::{BindingKey, HealthDepth, HealthProfile, ServiceKey, default_group};
 use crate::base::id::{BindingId, Name};
 use crate::base::span::Span;
+use crate::base::time::Time;
 use crate::beacon::message::Withdrawal;
 
 /// The share of a service's members that goes in one pass at most; one may go of however few.
@@ -96,7 +97,9 @@ pub struct Rules<'a> {
     /// What of the unknown may go.
     pub unknown: Unknown,
     /// The latest findings about servers that nobody speaks of.
-    pub found: &'a BTreeMap<Target, Finding>,
+    pub found: &'a BTreeMap<Target, Evidence>,
+    /// A refusal from before this moment is believed no more than silence: the server may have come back since.
+    pub refusals_since: Time,
 }
 
 /// How long we have listened, and so what may become of bindings that nobody speaks of.
@@ -229,7 +232,7 @@ fn removals(wanted: &Wanted, observed: &Observed, rules: &Rules<'_>, members: &m
                 plan.steps.push((*key, withdrawal(key, *how)));
             }
             Some(Want::Absent(Absence::Failing(_))) => guarded.push(key),
-            Some(Want::Absent(Absence::Dead(found))) => match is_dead(*found, row) {
+            Some(Want::Absent(Absence::Dead(evidence))) => match is_dead(*evidence, row, rules) {
                 true => guarded.push(key),
                 false => plan.held.push((*key, Held::Vouched)),
             },
@@ -257,23 +260,24 @@ fn target(key: &BindingKey) -> Target {
     Target { real: key.real, protocol: key.service.protocol }
 }
 
-fn is_dead(found: Finding, row: &Row) -> bool {
-    match found {
+fn is_dead(evidence: Evidence, row: &Row, rules: &Rules<'_>) -> bool {
+    match evidence.found {
         Finding::Alive => false,
-        Finding::Refused => true,
-        Finding::Silent => !row.is_vouched_for(),
+        Finding::Refused if evidence.at >= rules.refusals_since => true,
+        Finding::Refused | Finding::Silent => !row.is_vouched_for(),
     }
 }
 
 /// May a binding go that nobody speaks of?
 fn unknown(key: &BindingKey, row: &Row, wanted: &Wanted, rules: &Rules<'_>) -> Result<(), Held> {
-    let found = rules.found.get(&target(key)).copied();
-    match (rules.unknown, found) {
-        (Unknown::Kept, _) | (_, None) => Err(Held::HoldDown),
-        (_, Some(found)) if is_dead(found, row) => Ok(()),
-        (_, Some(Finding::Silent | Finding::Refused)) => Err(Held::Vouched),
-        (Unknown::AllMayGo, Some(Finding::Alive)) if wanted.heard.contains(&key.service) => Ok(()),
-        (_, Some(Finding::Alive)) => Err(Held::Unclaimed),
+    let Some(evidence) = rules.found.get(&target(key)).filter(|_| rules.unknown > Unknown::Kept) else {
+        return Err(Held::HoldDown);
+    };
+    match (evidence.found, rules.unknown) {
+        _ if is_dead(*evidence, row, rules) => Ok(()),
+        (Finding::Silent | Finding::Refused, _) => Err(Held::Vouched),
+        (Finding::Alive, Unknown::AllMayGo) if wanted.heard.contains(&key.service) => Ok(()),
+        (Finding::Alive, _) => Err(Held::Unclaimed),
     }
 }
 
