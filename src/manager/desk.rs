@@ -238,6 +238,13 @@ impl Desk {
         self.flight = self.flight.take().map(|_| Flight::Void);
     }
 
+    /// Another may have claimed it while we led: claims it again before the next write.
+    pub fn reclaim(&mut self) {
+        if let Fencing::Held(_) = self.fencing {
+            self.fencing = Fencing::Unclaimed;
+        }
+    }
+
     /// Something else is wanted about a binding, or somebody asks about it.
     pub fn ask(&mut self, key: BindingKey, now: Time) {
         self.asked.insert(key);

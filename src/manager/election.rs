@@ -59,6 +59,8 @@ pub enum Act {
     Lead(u64),
     /// We lead no more.
     StepDown(Why),
+    /// We still lead, but another did for a while and may have claimed the switches: claim them again.
+    Reclaim,
 }
 
 /// Why a leader stopped leading.
@@ -294,16 +296,16 @@ impl Election {
         [Act::Lead(term), Act::Say(Word::Heartbeat(term))]
     }
 
-    fn heard_leader(&mut self, other: Leadership, now: Time) -> Option<Act> {
+    fn heard_leader(&mut self, other: Leadership, now: Time) -> Vec<Act> {
         self.term = self.term.max(other.term);
         let follow = State::Watching { leader: Some(other), until: now + self.patience };
         match self.state {
             State::Leading { term, .. } => {
                 if other.outranks(Leadership { term, node: self.me }) {
                     self.state = follow;
-                    return Some(Act::StepDown(Why::Outranked(other.node)));
+                    return vec![Act::StepDown(Why::Outranked(other.node))];
                 }
-                return self.assert(now);
+                return self.assert(now).into_iter().chain([Act::Reclaim]).collect();
             }
             // One that does not prevail over the leader we hear will hear it too.
             State::Watching { leader: Some(leader), .. } if leader.outranks(other) && leader.node != other.node => {}
@@ -312,7 +314,7 @@ impl Election {
                 self.fenced = 0;
             }
         }
-        None
+        Vec::new()
     }
 
     fn heard_claim(&mut self, from: NodeId, now: Time) -> Option<Act> {

@@ -338,6 +338,7 @@ impl Manager {
         };
         let acts = self.election.heard(node, word, now);
         self.act(acts, now);
+        self.work(now);
     }
 
     fn act(&mut self, acts: Vec<Act>, now: Time) {
@@ -353,6 +354,7 @@ impl Manager {
                 }
                 Act::Lead(term) => self.begin(term, now),
                 Act::StepDown(why) => self.end(why),
+                Act::Reclaim => self.desks.iter_mut().for_each(Desk::reclaim),
             }
         }
     }

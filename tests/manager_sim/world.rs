@@ -484,8 +484,12 @@ impl World {
         let host = &self.agents[a];
         let serves = |agent: &Agent| agent.intent == Intent::Serving && agent.bindings.contains(&key);
         let is_well = host.agent.as_ref().is_some_and(serves) && host.server_up && host.host_up;
-        // What was true when the manager looked may have changed while its call was on the way.
-        let grace = self.plan.timing.heartbeat + self.switches[switch].latency * 4 + Duration::from_secs(2);
+        // What was true when the manager looked may have changed while its call was on the way, and of what the agent
+        // has said since, the manager may have missed all but the next beacon.
+        let grace = self.plan.timing.heartbeat
+            + self.plan.timing.beacon.mul_f64(1.1)
+            + self.switches[switch].latency * 4
+            + Duration::from_secs(2);
         if is_well && self.now.since(host.well_since) > grace {
             self.truth.removed_healthy(n, switch, key, self.now, host.well_since);
         }
