@@ -27,6 +27,10 @@ cases! {
         let stale = Caller { tenure: Some(first) };
         let refused = switch.apply(&stale, vec![Primitive::Add(add(plan, 0))]).await;
         expect(matches!(refused, Err(AcmError::StaleEpoch { .. })), format!("{refused:?}"))?;
+        let Ok(other) = "manager-2".parse() else { return Ok(()) };
+        let twin = Caller { tenure: Some(Tenure { manager: other, ..second.clone() }) };
+        let refused = switch.apply(&twin, vec![Primitive::Add(add(plan, 0))]).await;
+        expect(matches!(refused, Err(AcmError::StaleEpoch { .. })), format!("an epoch is one manager's: {refused:?}"))?;
         let current = Caller { tenure: Some(second) };
         perform(switch, &current, Primitive::Add(add(plan, 0))).await?;
         call(switch, Primitive::Add(add(plan, 1))).await?;
