@@ -14,6 +14,7 @@ use switch_sim::chassis::{self, Chassis};
 use switch_sim::connection::Connection;
 use switch_sim::personality::Personality;
 use switch_sim::quirk::{Order, Quirks};
+use switch_sim::screens::Templates;
 use switch_sim::server::{Bell, Device};
 use switch_sim::shell::{Origin, Transport};
 use switch_sim::simbox::{Levers, Pace, SimSettings, SimulatedBox};
@@ -31,15 +32,21 @@ pub struct Iron {
     pub quirks: Vec<String>,
     pub pace: Pace,
     pub seed: u64,
+    /// A template file in the place of the built-in one.
+    pub templates: String,
 }
 
 impl Iron {
     pub fn new(personality: Personality) -> Iron {
-        Iron { personality, transport: Transport::Telnet, quirks: Vec::new(), pace: Pace::None, seed: 1 }
+        Iron { personality, transport: Transport::Telnet, quirks: Vec::new(), pace: Pace::None, seed: 1, templates: String::new() }
     }
 
     pub fn over(self, transport: Transport) -> Iron {
         Iron { transport, ..self }
+    }
+
+    pub fn saying(self, templates: &str) -> Iron {
+        Iron { templates: templates.to_owned(), ..self }
     }
 
     pub fn with(mut self, quirk: &str) -> Iron {
@@ -58,6 +65,7 @@ impl Iron {
         let levers = balancer.levers();
         let mut settings = chassis::Settings::new(self.personality);
         settings.quirks = quirks.clone();
+        settings.templates = Templates::with_file(&self.templates, self.personality).expect("a template file");
         settings.sessions_max = 64;
         let mut chassis = Chassis::new(settings, Box::new(balancer));
         let ring = bell.clone();
