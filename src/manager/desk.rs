@@ -378,11 +378,7 @@ impl Desk {
     }
 
     /// What is to be done about a binding somebody asked about, or the answer if it is nothing.
-    fn step(
-        &mut self,
-        key: &BindingKey,
-        context: &Context<'_>,
-    ) -> Result<(Primitive, Option<Words>), Option<Said>> {
+    fn step(&mut self, key: &BindingKey, context: &Context<'_>) -> Result<(Primitive, Option<Words>), Option<Said>> {
         let row = self.observed.get(key);
         let foreign = row.filter(|row| row.owner != *context.rules.owner);
         if let Some(row) = foreign {

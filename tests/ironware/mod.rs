@@ -38,7 +38,14 @@ pub struct Iron {
 
 impl Iron {
     pub fn new(personality: Personality) -> Iron {
-        Iron { personality, transport: Transport::Telnet, quirks: Vec::new(), pace: Pace::None, seed: 1, templates: String::new() }
+        Iron {
+            personality,
+            transport: Transport::Telnet,
+            quirks: Vec::new(),
+            pace: Pace::None,
+            seed: 1,
+            templates: String::new(),
+        }
     }
 
     pub fn over(self, transport: Transport) -> Iron {
