@@ -284,7 +284,7 @@ fn errors_are_one_line_with_field_and_code() {
 fn an_unreachable_switch_is_exit_code_3() {
     let nowhere = Said::of(acm("list --switch unix:/nonexistent/acm.sock").output().unwrap(), "list");
     assert_eq!((nowhere.code, nowhere.err.lines().count()), (3, 1), "{nowhere:?}");
-    assert!(nowhere.err.contains("is it running there") && nowhere.err.contains("--switch"), "{nowhere:?}");
+    assert!(nowhere.err.contains("acm switch") && nowhere.err.contains("--switch"), "{nowhere:?}");
 }
 
 #[test]
