@@ -13,7 +13,7 @@ use switch_sim::personality::Personality;
 use switch_sim::quirk::{Quirk, Quirks};
 use switch_sim::shell::LoginAsks;
 use switch_sim::simbox::{SimSettings, SimulatedBox};
-use switch_sim::terminal::{Settings, TYPED_MAX};
+use switch_sim::terminal::{LINE_MAX, Settings, TYPED_MAX};
 use switch_sim::time::Time;
 
 fn asks() -> impl Strategy<Value = LoginAsks> {
@@ -165,12 +165,13 @@ proptest! {
         shell.idle = Some(Duration::from_secs(300));
         let mut client = Client::try_connect(shell, settings);
         for (piece, pause) in pieces {
-            // What is typed and what is shown are held together by bounds: a page and an echo at most for each byte.
+            // What is typed and what is shown are held together by bounds. The most one byte brings is what `?` brings
+            // here: the line in the help and the line again, each of its characters in up to eight bytes.
             let wait = Duration::from_millis(pause);
             client.offer(&piece);
             prop_assert!(client.connection.room() <= TYPED_MAX);
             client.wait(wait);
-            prop_assert!(client.seen().len() <= 4_096 * (piece.len() + 8), "output out of proportion");
+            prop_assert!(client.seen().len() <= 2 * 8 * LINE_MAX * (piece.len() + 8), "output out of proportion");
         }
         // However it went, the session ends when nobody says anything any more.
         client.wait(Duration::from_secs(900));

@@ -130,6 +130,8 @@ fn wrong_enable_passwords_have_an_end() {
 fn sessions_have_a_bound_and_an_end() {
     let mut chassis = chassis(Access::default());
     let sessions: Vec<SessionId> = (0..5).map(|_| session(&mut chassis)).collect();
+    // Those count that are logged in.
+    sessions.iter().for_each(|session| chassis.admit(*session, "", Time::ZERO));
     let origin = Origin { transport: Transport::Telnet, peer: None };
     let refused = chassis.connect(origin, Time::ZERO).expect_err("the sixth");
     assert_eq!(refused, "Maximum number of sessions reached. Try again later.");
