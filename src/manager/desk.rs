@@ -93,6 +93,8 @@ pub struct Context<'a> {
     pub may_write_until: Time,
     /// From one List to the next.
     pub reconcile: Duration,
+    /// How long another leader may be unheard.
+    pub heartbeat: Duration,
 }
 
 #[derive(Debug)]
@@ -154,6 +156,8 @@ pub struct Desk {
     fencing: Fencing,
     lacks: Lacks,
     observed: Observed,
+    /// A box that keeps no epoch is not written to before: we were cut off from it, so perhaps from another leader too.
+    quiet_until: Time,
     /// When the whole table is listed next; at once if it was not yet.
     list_at: Time,
     /// What was listed since the last write.
@@ -198,6 +202,7 @@ impl Desk {
             fencing: Fencing::Unclaimed,
             lacks: Lacks::default(),
             observed: Observed::new(),
+            quiet_until: Time::ZERO,
             list_at: Time::ZERO,
             fresh: None,
             looks: BTreeSet::new(),
@@ -262,14 +267,19 @@ impl Desk {
         self.list_at = now;
     }
 
-    /// When it may have a job, if not before.
-    pub fn next_deadline(&self) -> Time {
+    /// When it may have a job.
+    pub fn next_deadline(&self, now: Time) -> Time {
         match (&self.flight, &self.link) {
             (Some(_), _) => Time::NEVER,
             (None, Link::Down { retry_at, .. }) => *retry_at,
+            (None, Link::Up) if self.is_quiet(now) => self.quiet_until.min(self.list_at),
             (None, Link::Up) if self.has_work() || self.fencing == Fencing::Unclaimed => Time::ZERO,
             (None, Link::Up) => self.list_at,
         }
+    }
+
+    fn is_quiet(&self, now: Time) -> bool {
+        self.fencing == Fencing::None && now < self.quiet_until
     }
 
     fn has_work(&self) -> bool {
@@ -298,6 +308,9 @@ impl Desk {
                 Scope::Service(service) => Filter::service(service),
             };
             return Some(self.fly(Flight::Listing(scope), Job::List(filter)));
+        }
+        if self.is_quiet(now) {
+            return None;
         }
         let tasks = self.batch(context, news);
         if tasks.is_empty() {
@@ -409,6 +422,8 @@ impl Desk {
         match (self.flight.take(), done) {
             (Some(Flight::Connecting), Done::Connect(result)) => match result {
                 Ok(()) => {
+                    let was_lost = matches!(self.link, Link::Down { why: Some(_), .. });
+                    self.quiet_until = if was_lost { now + context.heartbeat } else { now };
                     self.link = Link::Up;
                     self.list_at = now;
                     news.push(News::Reached);

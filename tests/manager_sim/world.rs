@@ -360,7 +360,7 @@ impl World {
         }
         let now = host.clock.read(self.now);
         call(machine, now);
-        let (actions, due) = (machine.actions(), machine.next_deadline());
+        let (actions, due) = (machine.actions(), machine.next_deadline(now));
         let due = host.clock.when(due, self.now);
         if due < host.woken_at || host.woken_at <= self.now {
             host.woken_at = due;
