@@ -130,7 +130,7 @@ impl Sockets {
     pub fn send_to_all(&self, bytes: &[u8]) -> bool {
         match &self.way {
             Way::Multicast(group) => self.send_to(bytes, *group),
-            Way::Peers(peers) => peers.iter().fold(true, |all, peer| self.send_to(bytes, *peer) && all),
+            Way::Peers(peers) => peers.iter().filter(|peer| !self.send_to(bytes, **peer)).count() == 0,
         }
     }
 

@@ -136,6 +136,19 @@ struct Task {
     note: Option<Words>,
 }
 
+/// What is to be done about a binding that somebody asked about. Short-lived: nobody keeps one.
+#[allow(clippy::large_enum_variant, reason = "made and taken apart in one expression")]
+enum Step {
+    /// This, and what to tell about it.
+    Do((Primitive, Option<Words>)),
+    /// Nothing: this is the answer.
+    Answer(Answer, Option<Words>),
+    /// It goes by the rules of removal, which need the whole service.
+    Judge,
+    /// Nobody wants anything of it any more.
+    Nothing,
+}
+
 #[derive(Debug)]
 enum Flight {
     Connecting,
@@ -369,9 +382,10 @@ impl Desk {
             self.asked.remove(&key);
             self.planned.retain(|(other, _)| *other != key);
             match self.step(&key, context) {
-                Ok((primitive, note)) => tasks.push(Task { key, primitive, asked: true, note }),
-                Err(Some((answer, note))) => news.push(News::Answered(key, answer, note)),
-                Err(None) => {}
+                Step::Do((primitive, note)) => tasks.push(Task { key, primitive, asked: true, note }),
+                Step::Answer(answer, note) => news.push(News::Answered(key, answer, note)),
+                Step::Judge => drop(self.looks.insert(key.service)),
+                Step::Nothing => {}
             }
         }
         while tasks.len() < most
@@ -387,33 +401,25 @@ impl Desk {
         tasks
     }
 
-    /// What is to be done about a binding somebody asked about, or the answer if it is nothing.
-    fn step(
-        &mut self,
-        key: &BindingKey,
-        context: &Context<'_>,
-    ) -> Result<(Primitive, Option<Words>), Option<(Answer, Option<Words>)>> {
+    fn step(&self, key: &BindingKey, context: &Context<'_>) -> Step {
         let row = self.observed.get(key);
-        let foreign = row.filter(|row| row.owner != *context.rules.owner);
-        if let Some(row) = foreign {
+        if let Some(row) = row.filter(|row| row.owner != *context.rules.owner) {
             let why = Held::Foreign(row.owner.clone()).to_string();
-            return Err(Some((Answer::Exists, Some(Words::clip(&why)))));
+            return Step::Answer(Answer::Exists, Some(Words::clip(&why)));
         }
-        match context.cache.want(key) {
-            Some(Want::Present(wish)) => match row {
-                Some(row) if is_as_wished(row, &wish, &context.rules) => Err(Some((Answer::Done, None))),
-                _ => Ok(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, &context.rules)))),
-            },
-            Some(Want::Absent(Absence::Asked(how))) => match row {
-                None => Err(Some((Answer::NotFound, None))),
-                Some(_) => Ok(self.lacks.adapt(reconcile::withdrawal(key, how))),
-            },
-            // These go by the rules of removal, which need the whole service.
-            Some(Want::Absent(_)) => {
-                self.looks.insert(key.service);
-                Err(None)
+        match (context.cache.want(key), row) {
+            (Some(Want::Present(wish)), Some(row)) if is_as_wished(row, &wish, &context.rules) => {
+                Step::Answer(Answer::Done, None)
             }
-            None => Err(None),
+            (Some(Want::Present(wish)), _) => {
+                Step::Do(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, &context.rules))))
+            }
+            (Some(Want::Absent(Absence::Asked(_))), None) => Step::Answer(Answer::NotFound, None),
+            (Some(Want::Absent(Absence::Asked(how))), Some(_)) => {
+                Step::Do(self.lacks.adapt(reconcile::withdrawal(key, how)))
+            }
+            (Some(Want::Absent(_)), _) => Step::Judge,
+            (None, _) => Step::Nothing,
         }
     }
 
