@@ -306,6 +306,8 @@ pub struct Status {
     pub peers: Vec<PeerRow>,
     /// Switches it looks after.
     pub switches: Vec<SwitchRow>,
+    /// What it counted since its start, by name.
+    pub counters: Vec<(Name, u64)>,
 }
 
 /// Another manager.

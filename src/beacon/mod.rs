@@ -1,13 +1,14 @@
 //! What managers and agents say to each other: one signed datagram, its fields, its senders' freshness.
 //!
-//! Pure: bytes and the time come in, messages go out. No socket, no clock, and no idea of what a manager or an agent
-//! does with a message. Callers: `manager` and `agent`. Other languages follow `docs/wire-protocol.md`.
+//! Pure, but for [`socket`]: bytes and the time come in, messages go out. No clock, and no idea of what a manager or an
+//! agent does with a message. Callers: `manager` and `agent`. Other languages follow `docs/wire-protocol.md`.
 //!
 //! * [`message`]: what is said, as data; [`words`]: text of others, bounded and printable;
 //! * [`codec`]: messages to fields and back, and what each kind asks of its key; `field`: type, length, value;
 //! * [`datagram`]: head, fields, tag; [`key`]: keys, rings, and what a key may say;
 //! * [`sealer`]: the sending side; [`gate`]: the receiving side (authentic? allowed? fresh? new?), with `window` for
-//!   replays and `challenges` for first meetings; [`counters`]: what became of every datagram.
+//!   replays and `challenges` for first meetings; [`counters`]: what became of every datagram;
+//! * [`socket`]: the sockets datagrams travel through, by multicast or to a list of peers.
 //!
 //! ```text
 //!  Message -> Envelope -> Sealer::seal -> bytes ~~~~ bytes -> Gate::open -> Heard { sender, stamp, message }
@@ -37,6 +38,7 @@ pub mod gate;
 pub mod key;
 pub mod message;
 pub mod sealer;
+pub mod socket;
 mod window;
 pub mod words;
 

@@ -372,7 +372,7 @@ pub(super) fn at_key(key: &str, refused: AcmError) -> ConfigError {
 }
 
 /// toml's error in one line, with the key of the line it points at.
-fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
+pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
     let at = why.span().map_or(0, |span| span.start).min(text.len());
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count() + 1;

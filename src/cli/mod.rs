@@ -12,11 +12,14 @@ pub mod config;
 mod conformance;
 mod connection;
 pub mod console;
+mod control_plane;
 mod drop_new;
 pub mod failure;
 mod lab;
 mod list;
 mod logging;
+mod manager;
+mod managers;
 pub mod output;
 pub mod ports;
 mod remove;
@@ -55,6 +58,8 @@ enum Command {
     List(list::ListArgs),
     Drop(drop_new::DropArgs),
     Watch(watch::WatchArgs),
+    Manager(manager::ManagerArgs),
+    Managers(managers::ManagersArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
     Conformance(conformance::ConformanceArgs),
@@ -77,6 +82,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Remove(args) => verb(args.to.style(), args.run()),
         Command::List(args) => verb(args.to.style(), args.run()),
         Command::Drop(args) => verb(args.to.style(), args.run()),
+        Command::Manager(args) => manager::main(args),
+        Command::Managers(args) => verb(args.style(), args.run()),
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),

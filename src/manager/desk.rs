@@ -26,9 +26,6 @@ use crate::beacon::key::VipRange;
 use crate::beacon::message::{Answer, SwitchRow};
 use crate::beacon::words::Words;
 
-/// What is said to whoever asked, and a remark.
-type Said = (Answer, Option<Words>);
-
 /// What the I/O side is to do at a switch. The result comes back by [`Desk::done`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Job {
@@ -96,6 +93,8 @@ pub struct Context<'a> {
     pub may_write_until: Time,
     /// From one List to the next.
     pub reconcile: Duration,
+    /// How long another leader may be unheard.
+    pub heartbeat: Duration,
 }
 
 #[derive(Debug)]
@@ -137,6 +136,19 @@ struct Task {
     note: Option<Words>,
 }
 
+/// What is to be done about a binding that somebody asked about. Short-lived: nobody keeps one.
+#[allow(clippy::large_enum_variant, reason = "made and taken apart in one expression")]
+enum Step {
+    /// This, and what to tell about it.
+    Do((Primitive, Option<Words>)),
+    /// Nothing: this is the answer.
+    Answer(Answer, Option<Words>),
+    /// It goes by the rules of removal, which need the whole service.
+    Judge,
+    /// Nobody wants anything of it any more.
+    Nothing,
+}
+
 #[derive(Debug)]
 enum Flight {
     Connecting,
@@ -157,6 +169,8 @@ pub struct Desk {
     fencing: Fencing,
     lacks: Lacks,
     observed: Observed,
+    /// A box that keeps no epoch is not written to before: we were cut off from it, so perhaps from another leader too.
+    quiet_until: Time,
     /// When the whole table is listed next; at once if it was not yet.
     list_at: Time,
     /// What was listed since the last write.
@@ -201,6 +215,7 @@ impl Desk {
             fencing: Fencing::Unclaimed,
             lacks: Lacks::default(),
             observed: Observed::new(),
+            quiet_until: Time::ZERO,
             list_at: Time::ZERO,
             fresh: None,
             looks: BTreeSet::new(),
@@ -265,14 +280,19 @@ impl Desk {
         self.list_at = now;
     }
 
-    /// When it may have a job, if not before.
-    pub fn next_deadline(&self) -> Time {
+    /// When it may have a job.
+    pub fn next_deadline(&self, now: Time) -> Time {
         match (&self.flight, &self.link) {
             (Some(_), _) => Time::NEVER,
             (None, Link::Down { retry_at, .. }) => *retry_at,
+            (None, Link::Up) if self.is_quiet(now) => self.quiet_until.min(self.list_at),
             (None, Link::Up) if self.has_work() || self.fencing == Fencing::Unclaimed => Time::ZERO,
             (None, Link::Up) => self.list_at,
         }
+    }
+
+    fn is_quiet(&self, now: Time) -> bool {
+        self.fencing == Fencing::None && now < self.quiet_until
     }
 
     fn has_work(&self) -> bool {
@@ -301,6 +321,9 @@ impl Desk {
                 Scope::Service(service) => Filter::service(service),
             };
             return Some(self.fly(Flight::Listing(scope), Job::List(filter)));
+        }
+        if self.is_quiet(now) {
+            return None;
         }
         let tasks = self.batch(context, news);
         if tasks.is_empty() {
@@ -359,9 +382,10 @@ impl Desk {
             self.asked.remove(&key);
             self.planned.retain(|(other, _)| *other != key);
             match self.step(&key, context) {
-                Ok((primitive, note)) => tasks.push(Task { key, primitive, asked: true, note }),
-                Err(Some((answer, note))) => news.push(News::Answered(key, answer, note)),
-                Err(None) => {}
+                Step::Do((primitive, note)) => tasks.push(Task { key, primitive, asked: true, note }),
+                Step::Answer(answer, note) => news.push(News::Answered(key, answer, note)),
+                Step::Judge => drop(self.looks.insert(key.service)),
+                Step::Nothing => {}
             }
         }
         while tasks.len() < most
@@ -377,29 +401,25 @@ impl Desk {
         tasks
     }
 
-    /// What is to be done about a binding somebody asked about, or the answer if it is nothing.
-    fn step(&mut self, key: &BindingKey, context: &Context<'_>) -> Result<(Primitive, Option<Words>), Option<Said>> {
+    fn step(&self, key: &BindingKey, context: &Context<'_>) -> Step {
         let row = self.observed.get(key);
-        let foreign = row.filter(|row| row.owner != *context.rules.owner);
-        if let Some(row) = foreign {
+        if let Some(row) = row.filter(|row| row.owner != *context.rules.owner) {
             let why = Held::Foreign(row.owner.clone()).to_string();
-            return Err(Some((Answer::Exists, Some(Words::clip(&why)))));
+            return Step::Answer(Answer::Exists, Some(Words::clip(&why)));
         }
-        match context.cache.want(key) {
-            Some(Want::Present(wish)) => match row {
-                Some(row) if is_as_wished(row, &wish, &context.rules) => Err(Some((Answer::Done, None))),
-                _ => Ok(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, &context.rules)))),
-            },
-            Some(Want::Absent(Absence::Asked(how))) => match row {
-                None => Err(Some((Answer::NotFound, None))),
-                Some(_) => Ok(self.lacks.adapt(reconcile::withdrawal(key, how))),
-            },
-            // These go by the rules of removal, which need the whole service.
-            Some(Want::Absent(_)) => {
-                self.looks.insert(key.service);
-                Err(None)
+        match (context.cache.want(key), row) {
+            (Some(Want::Present(wish)), Some(row)) if is_as_wished(row, &wish, &context.rules) => {
+                Step::Answer(Answer::Done, None)
             }
-            None => Err(None),
+            (Some(Want::Present(wish)), _) => {
+                Step::Do(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, &context.rules))))
+            }
+            (Some(Want::Absent(Absence::Asked(_))), None) => Step::Answer(Answer::NotFound, None),
+            (Some(Want::Absent(Absence::Asked(how))), Some(_)) => {
+                Step::Do(self.lacks.adapt(reconcile::withdrawal(key, how)))
+            }
+            (Some(Want::Absent(_)), _) => Step::Judge,
+            (None, _) => Step::Nothing,
         }
     }
 
@@ -408,6 +428,8 @@ impl Desk {
         match (self.flight.take(), done) {
             (Some(Flight::Connecting), Done::Connect(result)) => match result {
                 Ok(()) => {
+                    let was_lost = matches!(self.link, Link::Down { why: Some(_), .. });
+                    self.quiet_until = if was_lost { now + context.heartbeat } else { now };
                     self.link = Link::Up;
                     self.list_at = now;
                     news.push(News::Reached);

@@ -242,12 +242,12 @@ impl Manager {
     }
 
     /// When it wants to be called next.
-    pub fn next_deadline(&self) -> Time {
+    pub fn next_deadline(&self, now: Time) -> Time {
         let mut due = self.election.next_deadline();
         if let Some(lead) = &self.lead {
             let solicit = lead.solicit.map_or(Time::NEVER, |(at, _)| at);
             due = due.min(solicit).min(lead.tidy_at).min(self.cache.next_deadline()).min(self.requests.next_deadline());
-            due = self.desks.iter().map(Desk::next_deadline).fold(due, Time::min);
+            due = self.desks.iter().map(|desk| desk.next_deadline(now)).fold(due, Time::min);
         }
         due
     }
@@ -616,8 +616,8 @@ impl Manager {
             refusals_since: now - self.setup.timing.heartbeat,
         };
         let may_write_until = self.election.may_write_until().unwrap_or(Time::ZERO);
-        let reconcile = self.setup.timing.reconcile;
-        let context = Context { cache: &self.cache, rules, may_write_until, reconcile };
+        let (reconcile, heartbeat) = (self.setup.timing.reconcile, self.setup.timing.heartbeat);
+        let context = Context { cache: &self.cache, rules, may_write_until, reconcile, heartbeat };
         let mut news = Vec::new();
         let result = act(&mut self.desks[switch], &context, &mut news);
         for one in news {
@@ -681,33 +681,58 @@ impl Manager {
         self.send(sender.key, To::One(to), &envelope, now);
     }
 
+    /// Tells an operator everything, in parts: first head, peers and counters, then the switches, some to a part.
     fn report_status(&mut self, sender: Sender, to: SocketAddr, now: Time) {
         const SWITCHES: usize = 4;
-        const PEERS: usize = 16;
+        const PEERS: usize = 8;
         let peer = |(node, (role, at)): (&NodeId, &(Role, Time))| {
             let (node, role, age) = (*node, *role, now.since(*at));
             PeerRow { node, role, age }
         };
-        let mut peers: Vec<_> = self.peers.iter().take(PEERS).map(peer).collect();
-        let parts = self.desks.len().div_ceil(SWITCHES).max(1) as u16;
-        for part in 0..parts {
-            let desks = self.desks.iter().skip(usize::from(part) * SWITCHES).take(SWITCHES);
-            let status = Status {
-                part,
-                parts,
-                role: self.role(),
-                term: self.term(),
-                leader: self.election.leader(),
-                agents: self.cache.agents() as u32,
-                bindings: self.cache.len() as u32,
-                // In the first part only.
-                peers: std::mem::take(&mut peers),
-                switches: desks.map(|desk| desk.status(now)).collect(),
-            };
+        let parts = 1 + self.desks.len().div_ceil(SWITCHES) as u16;
+        let head = Status {
+            part: 0,
+            parts,
+            role: self.role(),
+            term: self.term(),
+            leader: self.election.leader(),
+            agents: self.cache.agents() as u32,
+            bindings: self.cache.len() as u32,
+            peers: self.peers.iter().take(PEERS).map(peer).collect(),
+            switches: Vec::new(),
+            counters: self.counts(),
+        };
+        let switches: Vec<_> = self.desks.iter().map(|desk| desk.status(now)).collect();
+        let some = switches.chunks(SWITCHES).enumerate().map(|(n, some)| Status {
+            part: n as u16 + 1,
+            switches: some.to_vec(),
+            peers: Vec::new(),
+            counters: Vec::new(),
+            ..head.clone()
+        });
+        for status in std::iter::once(head.clone()).chain(some) {
             let echoes = self.gate.echo_for(sender).into_iter().collect();
             let envelope = Envelope { challenge: None, echoes, message: Message::Status(status) };
             self.send(sender.key, To::One(to), &envelope, now);
         }
+    }
+
+    /// Everything counted that is not zero, by name.
+    fn counts(&self) -> Vec<(Name, u64)> {
+        let gate = self.gate.counters();
+        let refused = gate.iter().map(|(cause, count)| (format!("refused.{}", cause.as_str()), count));
+        let Totals { beacons, statements, changes, not_granted, not_leading, tenures } = self.totals;
+        let own = [
+            ("accepted", gate.accepted),
+            ("beacons", beacons),
+            ("statements", statements),
+            ("changes", changes),
+            ("not-granted", not_granted),
+            ("not-leading", not_leading),
+            ("tenures", tenures),
+        ];
+        let all = own.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(refused);
+        all.filter(|(_, count)| *count > 0).filter_map(|(name, count)| Some((name.parse().ok()?, count))).collect()
     }
 
     /// Says something to all, with our challenge and the echoes of theirs.

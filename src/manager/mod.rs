@@ -9,4 +9,5 @@ pub mod probe;
 mod prober;
 pub mod reconcile;
 mod requests;
+pub mod task;
 pub mod timing;

@@ -59,6 +59,7 @@ pub(crate) fn every_message() -> Vec<Message> {
             bindings: 10,
             why: Some(Words::clip("no force remove")),
         }],
+        counters: vec![("accepted".parse().unwrap(), u64::MAX)],
     };
     vec![
         Message::Heartbeat { term: u64::MAX },

@@ -92,6 +92,8 @@ pub(crate) struct ManagerHost {
     run: u32,
     stopped: bool,
     woken_at: Time,
+    /// When it went on after it was frozen with its clock.
+    thawed: Option<Time>,
     pub(crate) clock: Clock,
     streams: BTreeMap<usize, EventStream>,
 }
@@ -204,6 +206,7 @@ impl World {
             run: 0,
             stopped: false,
             woken_at: Time::NEVER,
+            thawed: None,
             clock: clock(),
             streams: BTreeMap::new(),
         });
@@ -344,6 +347,9 @@ impl World {
         }
         self.at(self.now + for_, move |world| {
             world.managers[n].stopped = false;
+            if clock_stands {
+                world.managers[n].thawed = Some(world.now);
+            }
             let run = world.managers[n].run;
             world.say(|| format!("manager {} goes on", n + 1));
             world.with_manager(n, run, |machine, now| machine.tick(now));
@@ -360,7 +366,7 @@ impl World {
         }
         let now = host.clock.read(self.now);
         call(machine, now);
-        let (actions, due) = (machine.actions(), machine.next_deadline());
+        let (actions, due) = (machine.actions(), machine.next_deadline(now));
         let due = host.clock.when(due, self.now);
         if due < host.woken_at || host.woken_at <= self.now {
             host.woken_at = due;
@@ -489,8 +495,11 @@ impl World {
         let grace = self.plan.timing.heartbeat
             + self.plan.timing.beacon.mul_f64(1.1)
             + self.switches[switch].latency * 4
-            + Duration::from_secs(2);
-        if is_well && self.now.since(host.well_since) > grace {
+            + Duration::from_secs(5);
+        // A machine that was frozen with its clock cannot know, and a box without fencing cannot refuse it.
+        let thawed = self.managers[n].thawed.is_some_and(|at| self.now.since(at) < Duration::from_secs(2));
+        let is_excused = thawed && self.switches[switch].is_unfenced;
+        if is_well && !is_excused && self.now.since(host.well_since) > grace {
             self.truth.removed_healthy(n, switch, key, self.now, host.well_since);
         }
     }

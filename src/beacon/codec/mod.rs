@@ -49,6 +49,8 @@ mod tag {
     pub(super) const EPOCH: u16 = 0x0028;
     pub(super) const LAG: u16 = 0x0029;
     pub(super) const WAITING: u16 = 0x002a;
+    pub(super) const COUNTER: u16 = 0x002b;
+    pub(super) const COUNT: u16 = 0x002c;
 }
 
 /// What kind of message a datagram holds. The numbers are those on the wire; 32 to 63 are kept for rolling reboots.

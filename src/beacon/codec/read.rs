@@ -11,6 +11,7 @@ use super::super::message::{
 use super::super::words::Words;
 use super::{Kind, tag};
 use crate::acm::words::{BindingKey, HealthDepth};
+use crate::base::id::Name;
 use crate::base::limits::WEIGHT_MAX;
 
 /// What stands in front of every message, for those who must decide before they read the message itself.
@@ -64,6 +65,7 @@ struct Raw {
     count: Option<u32>,
     peers: Vec<PeerRow>,
     switches: Vec<SwitchRow>,
+    counters: Vec<(Name, u64)>,
 }
 
 impl Raw {
@@ -89,6 +91,7 @@ impl Raw {
             tag::BINDINGS => once(&mut self.count, field.u32()?),
             tag::PEER => bounded(&mut self.peers, read_peer(field.value)?, usize::MAX),
             tag::SWITCH_ROW => bounded(&mut self.switches, read_switch(field.value)?, usize::MAX),
+            tag::COUNTER => bounded(&mut self.counters, read_counter(field.value)?, usize::MAX),
             _ => field.skip(),
         }
     }
@@ -126,6 +129,7 @@ impl Raw {
                     bindings: needed(self.count)?,
                     peers: self.peers,
                     switches: self.switches,
+                    counters: self.counters,
                 })
             }
         })
@@ -228,6 +232,19 @@ fn read_peer(bytes: &[u8]) -> Read<PeerRow> {
         }
     }
     Ok(PeerRow { node: NodeId(needed(node)?), role: needed(said)?, age: needed(age)? })
+}
+
+fn read_counter(bytes: &[u8]) -> Read<(Name, u64)> {
+    let (mut name, mut count) = (None, None);
+    for field in Fields::of(bytes) {
+        let field = field?;
+        match field.tag {
+            tag::NAME => once(&mut name, field.name()?)?,
+            tag::COUNT => once(&mut count, field.u64()?)?,
+            _ => field.skip()?,
+        }
+    }
+    Ok((needed(name)?, needed(count)?))
 }
 
 fn read_switch(bytes: &[u8]) -> Read<SwitchRow> {

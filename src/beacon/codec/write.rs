@@ -124,6 +124,12 @@ fn write_status(status: &Status, to: &mut Writer) {
             }
         });
     }
+    for (name, count) in &status.counters {
+        to.nested(tag::COUNTER, |inner| {
+            inner.text(tag::NAME, name.as_str());
+            inner.u64(tag::COUNT, *count);
+        });
+    }
 }
 
 fn depth_number(depth: HealthDepth) -> u8 {
