@@ -41,6 +41,7 @@ pub mod acm;
 pub mod api;
 pub mod base;
 pub mod cli;
+pub mod content;
 pub mod driver;
 pub mod health;
 pub mod lab;
