@@ -26,6 +26,7 @@
 //! | 1 | [`wire`] | bytes and headers: parse, rewrite, checksums, building frames | base |
 //! | 1 | [`acm`] | the contract: primitives, `AcmSwitch`, `ServiceTable`, the model, the conformance suite | base |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
+//! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
 //! | 2 | [`plane`] | the forwarding plane, pure | base, wire, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |

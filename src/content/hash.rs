@@ -54,7 +54,6 @@ fn write_lowercase(hasher: &mut impl Hasher, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::super::head::{Limits, Step, read};
-    use super::super::path::normalise;
     use super::*;
     use crate::acm::rules::HashOptions;
 
@@ -63,7 +62,7 @@ mod tests {
         let Step::Head(map) = read(&bytes, Limits::default()) else { panic!("{request}") };
         let head = map.view(&bytes);
         let mut room = vec![0; head.path().len()];
-        let path = normalise(head.path(), &mut room).unwrap();
+        let path = head.normal_path(&mut room).unwrap();
         key(group, &head, path)
     }
 

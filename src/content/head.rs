@@ -9,10 +9,11 @@
 //! no white space has, or the preface of HTTP/2 (RFC 9113, section 3.4). Everything else that is not a request is refused:
 //! a lenient server might find one in it.
 //!
-//! Not here: what the path means (`path.rs`), the body (`body.rs`), what is chosen (`rules.rs`).
+//! Not here: what the path means ([`path`]), the body ([`body`](super::body)), what is chosen ([`rules`](super::rules)).
 
 use super::bytes::{Place, check_value, is_target, is_token, trim};
 use super::host;
+use super::path;
 use super::refusal::Refusal;
 
 /// Bounds of a head.
@@ -491,6 +492,18 @@ impl<'a> Head<'a> {
         match self.map.path.of(self.bytes) {
             b"" if self.map.kind != Kind::Connect => b"/",
             path => path,
+        }
+    }
+
+    /// The path as rules compare it: normalised ([`path`](super::path)); `*` or nothing where there is no path. `room` must be
+    /// as long as the head.
+    ///
+    /// # Errors
+    /// Why servers could read it differently.
+    pub fn normal_path(&self, room: &'a mut [u8]) -> Result<&'a [u8], Refusal> {
+        match self.path() {
+            path @ (b"*" | b"") => Ok(path),
+            path => path::normalise(path, room),
         }
     }
 

@@ -36,8 +36,9 @@ impl World {
                 Served::Answered(503, None)
             }
             Action::Redirect(to) if content == Content::Http => {
-                let place = to.to.replace("{host}", &request.host).replace("{uri}", &request.target);
-                Served::Answered(to.status, Some(place.replace("{path}", request.path())))
+                let place = to.to.replace("{host}", &facts.host);
+                let place = place.replace("{path}", request.path()).replace("{uri}", &request.target);
+                Served::Answered(to.status, Some(place))
             }
             Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset,
         }

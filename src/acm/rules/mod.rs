@@ -202,7 +202,8 @@ pub struct DropShare {
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
     /// A URL, `http://…`, `https://…` or beginning with `/`, at most 1,024 visible ASCII characters. `{host}` stands for
-    /// the host asked for, `{path}` for the path, `{uri}` for path and query, both as the client wrote them.
+    /// the host asked for, without port and in small letters, `{path}` for the path, `{uri}` for path and query, both as
+    /// the client wrote them.
     pub to: String,
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "found")]
