@@ -66,12 +66,33 @@ pub struct HeadMap {
     /// The first `Cookie` field, and how many there are.
     cookie: Place,
     cookies: u16,
+    names: NameSet,
     kind: Kind,
     framing: Framing,
     version: Version,
     after: After,
     upgrade: bool,
     expects_continue: bool,
+}
+
+/// Field names, roughly: a name that is not in it was not inserted; one that is may have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct NameSet(u64);
+
+impl NameSet {
+    /// Inserts a name, which has at least one byte.
+    #[inline]
+    pub(super) fn insert(&mut self, name: &[u8]) {
+        // Length and first letter tell most names apart.
+        let first = name.first().map_or(0, |byte| u32::from(byte | 0x20));
+        self.0 |= 1 << ((first * 5 + name.len() as u32) % 64);
+    }
+
+    /// True if some name may be in both.
+    #[inline]
+    pub(super) fn meets(self, other: NameSet) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// What about a method matters for framing.
@@ -153,6 +174,7 @@ struct Facts {
     host: Option<Place>,
     cookie: Place,
     cookies: u16,
+    names: NameSet,
     length: Option<u64>,
     is_chunked: bool,
     closes: bool,
@@ -305,6 +327,7 @@ impl Facts {
         check_value(value)?;
         let from = start + colon + 1 + (value.len() - value.trim_ascii_start().len());
         let value = trim(value);
+        self.names.insert(name);
         self.note(name, value, Place::new(from, from + value.len()))
     }
 
@@ -394,6 +417,7 @@ impl Facts {
             authority,
             cookie: self.cookie,
             cookies: self.cookies,
+            names: self.names,
             kind: self.kind,
             framing: if framing == Framing::Length(0) { Framing::None } else { framing },
             version: self.version,
@@ -532,6 +556,11 @@ impl<'a> Head<'a> {
             let colon = memchr::memchr(b':', line)?;
             Some((&line[..colon], trim(&line[colon + 1..])))
         })
+    }
+
+    /// The names of its fields.
+    pub(super) fn names(&self) -> NameSet {
+        self.map.names
     }
 
     /// The values of its `Cookie` fields in order.

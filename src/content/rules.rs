@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use super::cookie;
-use super::head::Head;
+use super::head::{Head, NameSet};
 use super::hello::Hello;
 use super::text::{Entry, RuleList, TextIndex};
 use crate::acm::rules::{Action, Case, Condition, DropShare, Rule, TextMatch};
@@ -65,6 +65,7 @@ pub struct Ruleset {
     sni: TextIndex,
     alpn: TextIndex,
     headers: ByName,
+    header_names: NameSet,
     cookies: ByName,
 }
 
@@ -141,6 +142,7 @@ impl Ruleset {
             sni: TextIndex::default(),
             alpn: TextIndex::default(),
             headers: Box::default(),
+            header_names: NameSet::default(),
             cookies: Box::default(),
         };
         for (field, entries) in anchored {
@@ -152,7 +154,10 @@ impl Ruleset {
                 Field::Sni => ruleset.sni = index,
                 Field::Alpn => ruleset.alpn = index,
                 // Fields come in their order, so names come in order too.
-                Field::Header(name) => headers.push((name, index)),
+                Field::Header(name) => {
+                    ruleset.header_names.insert(&name);
+                    headers.push((name, index));
+                }
                 Field::Cookie(name) => cookies.push((name, index)),
             }
         }
@@ -212,7 +217,8 @@ impl Ruleset {
     }
 
     fn visit_headers(&self, head: &Head<'_>, consider: &mut impl FnMut(&[u32])) {
-        if self.headers.is_empty() {
+        // Most requests have none of the fields in question.
+        if !head.names().meets(self.header_names) {
             return;
         }
         for (name, value) in head.fields() {

@@ -8,10 +8,15 @@
 //! Costs nothing per rule at look-up: hundreds cost about what one does. Not here: what follows from a match; each entry
 //! holds the numbers of the rules it stands for, in order, and the caller is shown these lists.
 
-use aho_corasick::AhoCorasick;
-use aho_corasick::automaton::OverlappingState;
+use aho_corasick::Anchored;
+use aho_corasick::automaton::Automaton;
+use aho_corasick::dfa::DFA;
+use aho_corasick::nfa::contiguous::NFA;
 
 use crate::acm::rules::{Case, TextMatch};
+
+/// Bytes of texts up to which `contains` is as quick as can be: some 250 bytes of memory for each, 4 MiB at most.
+const QUICK_MAX: usize = 16 * 1024;
 
 /// The rules an entry stands for, by number, ascending.
 pub(super) type RuleList = Box<[u32]>;
@@ -33,9 +38,16 @@ struct Half {
 
 #[derive(Debug, Clone)]
 struct Contains {
-    automaton: AhoCorasick,
+    machine: Machine,
     /// Of each pattern.
     rules: Vec<RuleList>,
+}
+
+/// An automaton: as quick as can be, or, for very many texts, smaller.
+#[derive(Debug, Clone)]
+enum Machine {
+    Quick(DFA),
+    Small(NFA),
 }
 
 /// One text to be in the set.
@@ -158,20 +170,32 @@ impl Contains {
         if texts.is_empty() {
             return Ok(None);
         }
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(case == Case::Insensitive)
-            .build(&texts)
-            .map_err(|why| why.to_string())?;
-        Ok(Some(Contains { automaton, rules }))
+        let folds = case == Case::Insensitive;
+        let machine = match texts.iter().map(Vec::len).sum::<usize>() {
+            0..=QUICK_MAX => DFA::builder().ascii_case_insensitive(folds).build(&texts).map(Machine::Quick),
+            _ => NFA::builder().ascii_case_insensitive(folds).build(&texts).map(Machine::Small),
+        };
+        Ok(Some(Contains { machine: machine.map_err(|why| why.to_string())?, rules }))
     }
 
+    #[inline]
     fn visit(&self, text: &[u8], show: &mut impl FnMut(&[u32])) {
-        let mut state = OverlappingState::start();
-        loop {
-            self.automaton.find_overlapping(text, &mut state);
-            match state.get_match() {
-                Some(found) => show(&self.rules[found.pattern().as_usize()]),
-                None => return,
+        match &self.machine {
+            Machine::Quick(automaton) => self.run(automaton, text, show),
+            Machine::Small(automaton) => self.run(automaton, text, show),
+        }
+    }
+
+    #[inline]
+    fn run(&self, automaton: &impl Automaton, text: &[u8], show: &mut impl FnMut(&[u32])) {
+        // Both automata are built to begin anywhere, which is what they refuse otherwise.
+        let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+        for byte in text {
+            state = automaton.next_state(Anchored::No, state, *byte);
+            if automaton.is_special(state) && automaton.is_match(state) {
+                for index in 0..automaton.match_len(state) {
+                    show(&self.rules[automaton.match_pattern(state, index).as_usize()]);
+                }
             }
         }
     }
