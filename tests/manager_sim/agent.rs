@@ -15,6 +15,7 @@ use acm_switch::beacon::words::Words;
 
 /// What the agent wants now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each of the tests that share this uses some")]
 pub(crate) enum Intent {
     Serving,
     Failing,
@@ -38,9 +39,11 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// `now` is its own clock.
+    #[allow(clippy::too_many_arguments, reason = "an agent is all of these")]
     pub(crate) fn new(
         ring: &Arc<KeyRing>,
         node: u64,
+        key: u16,
         boot: u64,
         bindings: Vec<BindingKey>,
         period: Duration,
@@ -51,7 +54,7 @@ impl Agent {
         let mut agent = Agent {
             intent: Intent::Serving,
             acknowledged: None,
-            sealer: Sealer::new(Arc::clone(ring), NodeId(node), boot, KeyId(2), now).unwrap(),
+            sealer: Sealer::new(Arc::clone(ring), NodeId(node), boot, KeyId(key), now).unwrap(),
             gate: Gate::new(Arc::clone(ring), config),
             period,
             beacon_at: now,

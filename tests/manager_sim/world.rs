@@ -549,7 +549,7 @@ impl World {
         let host = &mut self.agents[a];
         let now = host.clock.read(self.now);
         let period = self.plan.timing.beacon;
-        let agent = Agent::new(&self.ring, 100 + a as u64, boot, bindings_of(a), period, seed, now);
+        let agent = Agent::new(&self.ring, 100 + a as u64, 2, boot, bindings_of(a), period, seed, now);
         host.well_since = self.now;
         (host.agent, host.server_up, host.run) = (Some(agent), true, host.run + 1);
         host.woken_at = Time::NEVER;
