@@ -32,7 +32,8 @@
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
 //! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
-//! | 4 | [`driver`] | other switches behind the contract: the native client | base, acm, the schema of api |
+//! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
+//! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
 //! | 5 | [`cli`] | one file per subcommand | everything |
 //!
@@ -44,6 +45,7 @@ pub mod api;
 pub mod base;
 pub mod beacon;
 pub mod cli;
+pub mod console;
 pub mod driver;
 pub mod health;
 pub mod lab;

@@ -12,6 +12,10 @@
 //! listen = ["unix:/run/acm/switch.sock", "http://10.0.0.2:8800"]
 //! token_file = "/etc/acm/tokens"      # needed for http://
 //!
+//! [cli]                               # the ServerIron's command line
+//! telnet = "127.0.0.1:2323"
+//! config = "/etc/acm/serveriron.cfg"
+//!
 //! [flows]
 //! max = 1048576
 //!
@@ -37,6 +41,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::console::CliConfig;
 use super::ports::{PortFault, PortKind};
 use crate::acm::error::AcmError;
 use crate::acm::primitive::{Add, Primitive, SetService};
@@ -81,6 +86,9 @@ pub struct SwitchConfig {
     /// When flows end by themselves.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
+    /// The ServerIron's command line.
+    #[serde(default)]
+    pub cli: CliConfig,
     /// Services to have at the start.
     #[serde(default, rename = "service")]
     pub services: Vec<SetService>,
@@ -196,6 +204,7 @@ impl SwitchConfig {
             api: ApiConfig::default(),
             flows: FlowsConfig::default(),
             timeouts: TimeoutsConfig::default(),
+            cli: CliConfig::default(),
             services: Vec::new(),
             bindings: Vec::new(),
         };
@@ -232,6 +241,7 @@ impl SwitchConfig {
         self.validate_ports()?;
         self.validate_addresses()?;
         self.validate_api()?;
+        self.cli.validate()?;
         self.validate_sizes()?;
         self.validate_services()
     }

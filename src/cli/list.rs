@@ -97,12 +97,8 @@ fn notes(service: &ServiceRow) -> Vec<String> {
 }
 
 fn drop_note(row: &DropRow) -> String {
-    let mode = match row.mode {
-        crate::acm::words::DropMode::Queue => "queue",
-        crate::acm::words::DropMode::Shed => "shed",
-    };
     let from = row.from.map(|prefix| format!(" from {prefix}")).unwrap_or_default();
     let reset = if row.refusal == Refusal::Reset { ", with a reset" } else { "" };
     let left = row.left.map(|left| format!(", {left} left")).unwrap_or_default();
-    format!("drops {} of new connections{from}, mode {mode}{reset}{left}", row.fraction)
+    format!("drops {} of new connections{from}, mode {}{reset}{left}", row.fraction, row.mode)
 }

@@ -9,7 +9,9 @@ mod add;
 mod capture;
 mod completions;
 pub mod config;
+mod conformance;
 mod connection;
+pub mod console;
 mod control_plane;
 mod drop_new;
 pub mod failure;
@@ -60,6 +62,7 @@ enum Command {
     Managers(managers::ManagersArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
+    Conformance(conformance::ConformanceArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
     Completions(completions::CompletionsArgs),
@@ -84,6 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
+        Command::Conformance(args) => verb(output::Style::Human, args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
         Command::Completions(args) => failure::exit(output::Style::Human, args.run(&mut Cli::command())),
     }
