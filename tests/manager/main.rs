@@ -1,11 +1,16 @@
 //! `acm manager` and `acm managers` as processes, over loopback: two managers, a served model switch, an agent.
 
+#![allow(missing_docs, clippy::disallowed_methods)]
+
 #[path = "../manager_sim/agent.rs"]
 mod agent;
+#[path = "../support/agents.rs"]
+mod agents;
 mod rig;
 
 use std::time::Duration;
 
+use acm_switch::beacon::message::Withdrawal;
 use rig::{Network, Rig};
 use serde_json::Value;
 
@@ -55,7 +60,7 @@ fn a_life(network: Network) {
     rig.forget();
     until("the switch is filled again", PATIENCE, || rig.table().len() == 2);
 
-    more.withdraw();
+    more.withdraw(Withdrawal::Drain { deadline: Some(Duration::from_secs(5)) });
     until("the agent's farewell is answered", PATIENCE, || more.is_acknowledged());
     assert_eq!(rig.table(), ["10.0.0.100:80 -> 10.1.0.11:8080"]);
     let report = rig.managers().expect("it answers");

@@ -5,24 +5,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acm_switch::acm::list::Filter;
 use acm_switch::acm::model::ModelSwitch;
 use acm_switch::acm::switch::AcmSwitch;
-use acm_switch::acm::words::BindingKey;
 use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::serve;
-use acm_switch::base::time::Time;
-use acm_switch::beacon::datagram::DATAGRAM_MAX;
-use acm_switch::beacon::key::{Grant, Key, KeyId, KeyRing};
 use acm_switch::beacon::socket::{Reach, Sockets, Way};
 use serde_json::Value;
 
-use super::agent::{Agent, Intent};
+use super::agents::{Running, Told};
 
 /// How the processes reach each other.
 pub(crate) enum Network {
@@ -206,7 +201,20 @@ impl Rig {
     }
 
     pub(crate) fn agent_with_key(&self, n: u8, key: u16) -> Running {
-        Running::start(n, key, &self.way)
+        let mut reach = reach(self.way.clone());
+        if matches!(reach.way, Way::Multicast(_)) {
+            reach.interface = Some("lo".into());
+        }
+        let told = Told {
+            node: 100 + u64::from(n),
+            key,
+            secret: secret(key),
+            service: "10.0.0.100:80",
+            real: SocketAddr::from(([10, 1, 0, 11 + n], 8080)),
+            period: Duration::from_millis(250),
+            reach,
+        };
+        Running::start(told, || {})
     }
 
     /// Anything, to every manager.
@@ -233,89 +241,4 @@ impl Drop for Rig {
 fn signal(child: &Child, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// An agent on a thread.
-pub(crate) struct Running {
-    agent: Arc<Mutex<Agent>>,
-    said: Arc<Mutex<Vec<Vec<u8>>>>,
-    stop: Arc<AtomicBool>,
-    began: Instant,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(n: u8, key: u16, way: &Way) -> Running {
-        let grant = Grant::default();
-        let ring =
-            KeyRing::new(&"comics".parse().unwrap(), [Key::new(KeyId(key), &secret(key).into(), grant).unwrap()]);
-        let real = SocketAddr::from(([10, 1, 0, 11 + n], 8080));
-        let binding = BindingKey { service: "10.0.0.100:80".parse().unwrap(), real };
-        let began = Instant::now();
-        let boot = u64::from(std::process::id()) << 32 | u64::from(n);
-        let period = Duration::from_millis(250);
-        let ring = Arc::new(ring.unwrap());
-        let agent = Agent::new(&ring, 100 + u64::from(n), key, boot, vec![binding], period, boot, Time::ZERO);
-        let agent = Arc::new(Mutex::new(agent));
-        let (said, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let mut reach = reach(way.clone());
-        if matches!(way, Way::Multicast(_)) {
-            reach.interface = Some("lo".into());
-        }
-        let work = (Arc::clone(&agent), Arc::clone(&said), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let (agent, said, stop) = work;
-            runtime.block_on(speak(&reach, &agent, &said, &stop, began));
-        });
-        Running { agent, said, stop, began, thread: Some(thread) }
-    }
-
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.agent.lock().unwrap().acknowledged.is_some()
-    }
-
-    pub(crate) fn withdraw(&self) {
-        self.agent.lock().unwrap().intend(Intent::Withdrawn, clock(self.began));
-    }
-
-    /// Everything it has said so far.
-    pub(crate) fn recorded(&self) -> Vec<Vec<u8>> {
-        self.said.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn clock(began: Instant) -> Time {
-    Time::from_micros(began.elapsed().as_micros() as u64)
-}
-
-async fn speak(reach: &Reach, agent: &Mutex<Agent>, said: &Mutex<Vec<Vec<u8>>>, stop: &AtomicBool, began: Instant) {
-    let sockets = Sockets::open(reach).unwrap();
-    let mut buffer = [0; DATAGRAM_MAX + 1];
-    let mut turn = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let _ = tokio::time::timeout(Duration::from_millis(5), sockets.readable()).await;
-        let now = clock(began);
-        while let Some((bytes, _)) = sockets.receive(turn, &mut buffer) {
-            turn += 1;
-            agent.lock().unwrap().datagram(bytes, now, now);
-        }
-        let say = {
-            let mut agent = agent.lock().unwrap();
-            if agent.next_deadline() <= now { agent.tick(now) } else { Vec::new() }
-        };
-        for bytes in say {
-            sockets.send_to_all(&bytes);
-            said.lock().unwrap().push(bytes);
-        }
-    }
 }
