@@ -1,6 +1,6 @@
 //! What managers and agents say to each other: one signed datagram, its fields, its senders' freshness.
 //!
-//! Pure, but for [`socket`]: bytes and the time come in, messages go out. No clock, and no idea of what a manager or an
+//! Pure, but for [`socket`] and [`config`]: bytes and the time come in, messages go out. No clock, and no idea of what a manager or an
 //! agent does with a message. Callers: `manager` and `agent`. Other languages follow `docs/wire-protocol.md`.
 //!
 //! * [`message`]: what is said, as data; [`words`]: text of others, bounded and printable;
@@ -8,7 +8,8 @@
 //! * [`datagram`]: head, fields, tag; [`key`]: keys, rings, and what a key may say;
 //! * [`sealer`]: the sending side; [`gate`]: the receiving side (authentic? allowed? fresh? new?), with `window` for
 //!   replays and `challenges` for first meetings; [`counters`]: what became of every datagram;
-//! * [`socket`]: the sockets datagrams travel through, by multicast or to a list of peers.
+//! * [`socket`]: the sockets datagrams travel through, by multicast or to a list of peers; [`config`]: both as people
+//!   write them down.
 //!
 //! ```text
 //!  Message -> Envelope -> Sealer::seal -> bytes ~~~~ bytes -> Gate::open -> Heard { sender, stamp, message }
@@ -31,6 +32,7 @@
 
 mod challenges;
 pub mod codec;
+pub mod config;
 pub mod counters;
 pub mod datagram;
 pub mod field;

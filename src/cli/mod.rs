@@ -10,7 +10,6 @@ mod capture;
 mod completions;
 pub mod config;
 mod connection;
-mod control_plane;
 mod drop_new;
 pub mod failure;
 mod lab;
