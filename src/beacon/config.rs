@@ -169,12 +169,7 @@ impl KeyConfig {
 ///
 /// # Errors
 /// [`Wrong`], naming `place.WHAT_file` or `place.WHAT_env`.
-pub fn secret(
-    place: &str,
-    what: &str,
-    file: Option<&Path>,
-    env: Option<&str>,
-) -> Result<Option<Secret>, Wrong> {
+pub fn secret(place: &str, what: &str, file: Option<&Path>, env: Option<&str>) -> Result<Option<Secret>, Wrong> {
     let from_file = |path: &Path| {
         let wrong = |why: String| wrong(format!("{place}.{what}_file"), format!("{}: {why}", path.display()));
         let metadata = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?;

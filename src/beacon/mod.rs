@@ -18,12 +18,11 @@
 //!
 //! # To add a message
 //!
-//! Rolling reboots, for one, need a request, a command to an agent and its report. Numbers 32 to 63 of [`codec::Kind`]
-//! are kept for them. A message is: a variant of [`message::Message`] with its data; a number in [`codec::Kind`], with
-//! the speaker its key must allow (`Operator` for a request, `Anyone` for what a manager says to an agent under the
-//! agent's own key, `Agent` for a report); the types of its new fields in `codec::tag`; an arm in `write` and one in
-//! `read`; a row in `docs/wire-protocol.md` and in the table of `tests/beacon.rs`. Nothing else changes: gate, sealer
-//! and keys do not know messages, and a receiver of before counts the new kind as `unknown-kind` and goes on.
+//! A message is: a variant of [`message::Message`] with its data; a number in [`codec::Kind`], with the speaker its key
+//! must allow (`Operator` for what a person asks or commands, `Anyone` for an answer under the key of the question);
+//! the types of its new fields in `codec::tag`; an arm in `write` and one in `read`; a row in `docs/wire-protocol.md`
+//! and in the table of `tests/beacon/messages.rs`. Nothing else changes: gate, sealer and keys do not know messages, and
+//! a receiver of before counts the new kind as `unknown-kind` and goes on.
 //!
 //! # To add a field
 //!
