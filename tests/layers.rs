@@ -17,6 +17,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
     (3, "api", &["base", "acm"]),
     (3, "manager", &["base", "acm", "beacon"]),
+    (3, "agent", &["base", "acm", "beacon"]),
     (4, "driver", &["base", "acm", "api"]),
     (5, "lab", &["*"]),
     (5, "cli", &["*"]),
