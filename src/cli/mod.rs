@@ -11,13 +11,16 @@ mod completions;
 pub mod config;
 mod connection;
 mod drop_new;
+mod explain;
 pub mod failure;
+mod group_options;
 mod lab;
 mod list;
 mod logging;
 pub mod output;
 pub mod ports;
 mod remove;
+mod rule;
 mod service;
 mod signals;
 mod start;
@@ -57,6 +60,9 @@ enum Command {
     Stats(stats::StatsArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
+    Explain(explain::ExplainArgs),
     Completions(completions::CompletionsArgs),
     Lab(lab::LabArgs),
 }
@@ -78,6 +84,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
+        Command::Rule(command) => verb(command.to().style(), command.run()),
+        Command::Explain(args) => verb(args.to.style(), args.run()),
         Command::Completions(args) => failure::exit(output::Style::Human, args.run(&mut Cli::command())),
     }
 }
@@ -104,8 +112,4 @@ mod tests {
             let path = format!("{path} {}", command.get_name());
             let help = command.clone().render_long_help().to_string();
             assert!(command.has_subcommands() || help.contains("Example"), "{path} has no example:\n{help}");
-            command.get_subcommands().for_each(|inner| check(inner, &path));
-        }
-        check(&Cli::command(), "");
-    }
-}
+            command.get_subcommands().for_each(
