@@ -51,6 +51,9 @@ fn error_of<T: DeserializeOwned>(value: &Value) -> Option<String> {
 /// Most members an object can have and still be searched; no body of ours has as many.
 const SEARCHED_MAX: usize = 32;
 
+/// The member that says which primitive an object is.
+const TAG: &str = "op";
+
 /// The field at fault, as a path such as `health.interval` or `[3].rules[0].then`.
 ///
 /// serde does not say which field a wrong value was in. But it stops at the first wrong one: the field whose
@@ -64,7 +67,10 @@ fn blame(value: &Value, said: &str, fails: &dyn Fn(&Value) -> Option<String>) ->
             Some(joined(&format!("[{index}]"), blame(member, &said, &alone)))
         }),
         Value::Object(members) if members.len() <= SEARCHED_MAX => {
-            let found = members.iter().find_map(|(key, inner)| blame_member(value, key, inner, said, fails));
+            // Without its tag nothing of a primitive can be read, so the complaint changes whatever was wrong.
+            let (tags, fields): (Vec<_>, Vec<_>) = members.iter().partition(|(key, _)| *key == TAG);
+            let mut members = fields.into_iter().chain(tags);
+            let found = members.find_map(|(key, inner)| blame_member(value, key, inner, said, fails));
             found.or_else(|| named(said).map(str::to_owned))
         }
         _ => None,
@@ -203,6 +209,8 @@ mod tests {
             (r#"{"op":"drop","service":"10.0.0.100:80"}"#, "[1].fraction"),
             (r#"{"op":"dorp","service":"10.0.0.100:80"}"#, "[1].op"),
             (r#"{"service":"10.0.0.100:80"}"#, "[1].op"),
+            (r#"{"op":"remove","service":"10.0.0.100:80","real":7}"#, "[1].real"),
+            (r#"{"op":"add","service":"10.0.0.100:80","real":"10.0.0.11:80","weight":-1}"#, "[1].weight"),
             ("7", "[1]"),
         ] {
             assert_eq!(field_of::<Vec<Primitive>>(&list(bad)), field, "{bad}");

@@ -321,7 +321,9 @@ impl Explanation {
         for Step { rule, fails, then } in &self.rules {
             let said = match (fails, then) {
                 (Some(condition), _) => format!("no: not so that {condition}"),
-                (None, Action::Drop(share)) if share.fraction.get() < 1.0 => format!("matches: {then}; the rest goes on"),
+                (None, Action::Drop(share)) if share.fraction.get() < 1.0 => {
+                    format!("matches: {then}; the rest goes on")
+                }
                 (None, _) => format!("matches: {then}"),
             };
             let _ = writeln!(out, "rule {rule}: {}", printable(&said));
@@ -358,11 +360,7 @@ fn hashed(group: &Group) -> String {
 
 fn group_of(row: &ServiceRow, name: &Name) -> Group {
     let group = row.groups.iter().find(|group| group.group == *name);
-    let of = |row: &GroupRow| Group {
-        scheduler: row.scheduler,
-        hash: row.hash.clone(),
-        persist: row.persist.clone(),
-    };
+    let of = |row: &GroupRow| Group { scheduler: row.scheduler, hash: row.hash.clone(), persist: row.persist.clone() };
     group.map(of).unwrap_or_default()
 }
 

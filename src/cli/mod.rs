@@ -112,4 +112,8 @@ mod tests {
             let path = format!("{path} {}", command.get_name());
             let help = command.clone().render_long_help().to_string();
             assert!(command.has_subcommands() || help.contains("Example"), "{path} has no example:\n{help}");
-            command.get_subcommands().for_each(
+            command.get_subcommands().for_each(|inner| check(inner, &path));
+        }
+        check(&Cli::command(), "");
+    }
+}

@@ -131,7 +131,8 @@ impl SetArgs {
         let now = client.list(&Filter::service(service)).await?.services.into_iter().next();
         let group = now.iter().flat_map(|row| &row.groups).find(|row| row.group == self.group);
         let hash = self.hash.over(group.map(|row| row.hash.clone()).unwrap_or_default());
-        let health = self.health.names_something().then(|| self.health.over(now.map(|row| row.health).unwrap_or_default()));
+        let health =
+            self.health.names_something().then(|| self.health.over(now.map(|row| row.health).unwrap_or_default()));
         let set = SetService {
             group: self.group,
             scheduler: self.scheduler,
@@ -214,4 +215,8 @@ impl RemoveArgs {
             Style::Json => output::json(&done),
             Style::Human => {
                 let cut = done.cut.unwrap_or_default();
-                output::line(&format!("
+                output::line(&format!("removed {service}, {cut} connections cut (generation {})", done.generation))
+            }
+        }
+    }
+}
