@@ -17,7 +17,7 @@ use crate::base::span::Span;
 /// Set or remove a virtual service
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     Remove(RemoveArgs),
 }
 

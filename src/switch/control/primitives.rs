@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Control, Cutting};
+use super::{Control, Cutting, Sight};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{
@@ -14,8 +14,8 @@ use crate::acm::rules::check::check_group;
 use crate::acm::rules::edit::edited;
 use crate::acm::validate;
 use crate::acm::words::{
-    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthProfile, Lease, Observed, Service, ServiceKey,
-    Will, default_group,
+    AdminState, Binding, BindingKey, DropPolicy, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
+    default_group,
 };
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
@@ -146,7 +146,7 @@ impl Control {
                 Service::new(ServiceId(self.next_service - 1), *key)
             }
         };
-        service.groups.entry(group.clone()).or_insert_with(Group::default);
+        service.groups.entry(group.clone()).or_default();
         self.draft.put_service(service.clone())?;
         Ok(Arc::new(service))
     }
@@ -277,7 +277,7 @@ impl Control {
     }
 
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if set.content.is_some_and(|content| content != Content::None) {
+        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
         }
         let old = self.table().service(&set.service).cloned();
@@ -329,7 +329,7 @@ impl Control {
 
 /// What the call says about a group, merged into what there was and checked as a whole.
 fn set_group(service: &mut Service, set: &SetService) -> Result<(), AcmError> {
-    let group = service.groups.entry(set.group.clone()).or_insert_with(Group::default);
+    let group = service.groups.entry(set.group.clone()).or_default();
     group.scheduler = set.scheduler.unwrap_or(group.scheduler);
     if let Some(hash) = &set.hash {
         group.hash = hash.clone();
