@@ -12,6 +12,10 @@
 //! listen = ["unix:/run/acm/switch.sock", "http://10.0.0.2:8800"]
 //! token_file = "/etc/acm/tokens"      # needed for http://
 //!
+//! [cli]                               # the ServerIron's command line
+//! telnet = "127.0.0.1:2323"
+//! config = "/etc/acm/serveriron.cfg"
+//!
 //! [flows]
 //! max = 1048576
 //!
@@ -49,6 +53,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::console::CliConfig;
 use super::ports::{PortFault, PortKind};
 use crate::acm::error::AcmError;
 use crate::acm::primitive::{Add, Primitive, SetService};
@@ -93,6 +98,9 @@ pub struct SwitchConfig {
     /// When flows end by themselves.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
+    /// The ServerIron's command line.
+    #[serde(default)]
+    pub cli: CliConfig,
     /// Services to have at the start.
     #[serde(default, rename = "service")]
     pub services: Vec<SetService>,
@@ -189,7 +197,7 @@ pub enum ConfigError {
     },
 }
 
-fn wrong(key: impl Into<String>, why: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(key: impl Into<String>, why: impl Into<String>) -> ConfigError {
     ConfigError::Key { key: key.into(), why: why.into() }
 }
 
@@ -208,6 +216,7 @@ impl SwitchConfig {
             api: ApiConfig::default(),
             flows: FlowsConfig::default(),
             timeouts: TimeoutsConfig::default(),
+            cli: CliConfig::default(),
             services: Vec::new(),
             bindings: Vec::new(),
         };
@@ -244,6 +253,7 @@ impl SwitchConfig {
         self.validate_ports()?;
         self.validate_addresses()?;
         self.validate_api()?;
+        self.cli.validate()?;
         self.validate_sizes()?;
         self.validate_services()
     }
@@ -374,7 +384,7 @@ pub(super) fn at_key(key: &str, refused: AcmError) -> ConfigError {
 }
 
 /// toml's error in one line, with the key of the line it points at.
-fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
+pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
     let at = why.span().map_or(0, |span| span.start).min(text.len());
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count() + 1;

@@ -20,7 +20,7 @@ use ahash::AHashMap;
 use crate::acm::event::EventKind;
 use crate::acm::table::{Draft, ServiceTable};
 use crate::acm::words::{Binding, BindingKey, ServiceKey};
-use crate::base::id::{BindingId, Generation};
+use crate::base::id::{BindingId, Generation, Name};
 use crate::health::Target;
 use deadlines::Deadlines;
 
@@ -80,6 +80,8 @@ pub struct Control {
     lapsed: AHashMap<BindingId, BindingKey>,
     own_addresses: Vec<IpAddr>,
     epoch: u64,
+    /// Whose epoch that is.
+    holder: Option<Name>,
     next_binding: u64,
     next_service: u64,
     next_salt: u64,
@@ -99,6 +101,7 @@ impl Control {
             lapsed: AHashMap::new(),
             own_addresses,
             epoch: 0,
+            holder: None,
             next_binding: 1,
             next_service: 1,
             next_salt: 1,

@@ -27,17 +27,22 @@ impl Control {
     /// `StaleEpoch` for a manager whose tenure is over.
     pub fn admit(&mut self, caller: &Caller) -> Result<(), AcmError> {
         let Some(tenure) = &caller.tenure else { return Ok(()) };
-        if tenure.epoch < self.epoch {
+        // A restarted switch has forgotten its epochs; the highest it sees is in force, and an epoch that is granted
+        // again is not also that of who had it before.
+        let is_taken = self.holder.as_ref().is_some_and(|holder| *holder != tenure.manager);
+        if tenure.epoch < self.epoch || (tenure.epoch == self.epoch && is_taken) {
             return Err(AcmError::StaleEpoch { given: tenure.epoch, current: self.epoch });
         }
-        // A restarted switch has forgotten its epochs; the highest it sees is in force.
-        self.epoch = tenure.epoch;
+        if tenure.epoch > self.epoch || self.holder.is_none() {
+            (self.epoch, self.holder) = (tenure.epoch, Some(tenure.manager.clone()));
+        }
         Ok(())
     }
 
     /// Grants leadership.
     pub fn claim(&mut self, manager: &Name) -> Tenure {
         self.epoch += 1;
+        self.holder = Some(manager.clone());
         Tenure { epoch: self.epoch, manager: manager.clone() }
     }
 
