@@ -27,9 +27,9 @@
 //! | 1 | [`acm`] | the contract: primitives, `AcmSwitch`, `ServiceTable`, the model, the conformance suite | base |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
 //! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
-//! | 2 | [`plane`] | the forwarding plane, pure | base, wire, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
-//! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
+//! | 3 | [`plane`] | the forwarding plane, pure | base, wire, content, the data of acm |
+//! | 4 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
 //! | 4 | [`driver`] | other switches behind the contract: the native client | base, acm, the schema of api |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
