@@ -28,9 +28,9 @@
 //! | 2 | [`beacon`] | what managers and agents say to each other: codec, keys, freshness | base, acm |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
 //! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
-//! | 2 | [`plane`] | the forwarding plane, pure | base, wire, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
-//! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
+//! | 3 | [`plane`] | the forwarding plane, pure | base, wire, content, the data of acm |
+//! | 4 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
 //! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
 //! | 3 | [`agent`] | the client module: inside a service, or beside it in `acm run`; speaks only beacons | base, acm, beacon |

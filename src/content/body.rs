@@ -84,6 +84,34 @@ impl BodyReader {
         Ok(Fed { used, now: if self.is_over() { Now::Over } else { Now::Within } })
     }
 
+    /// How many of the next bytes may pass unread: content whose end is known already. 0: the next byte must be read.
+    pub fn passable(&self) -> u64 {
+        match &self.state {
+            State::Length(left) => *left,
+            State::Chunks(chunks) if chunks.at == At::Data => chunks.size,
+            State::Chunks(_) | State::Done => 0,
+        }
+    }
+
+    /// Lets bytes pass unread, at most [`BodyReader::passable`].
+    pub fn pass(&mut self, bytes: u64) {
+        match &mut self.state {
+            State::Length(left) => {
+                *left = left.saturating_sub(bytes);
+                if *left == 0 {
+                    self.state = State::Done;
+                }
+            }
+            State::Chunks(chunks) if chunks.at == At::Data => {
+                chunks.size = chunks.size.saturating_sub(bytes);
+                if chunks.size == 0 {
+                    chunks.at = At::DataCr;
+                }
+            }
+            State::Chunks(_) | State::Done => {}
+        }
+    }
+
     /// True if nothing more belongs to the body.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Done)

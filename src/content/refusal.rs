@@ -18,6 +18,11 @@ macro_rules! refusals {
                 match self { $(Refusal::$name => $text,)* }
             }
 
+            /// The counter's whole name: `content.refused.both-lengths`.
+            pub fn counter(self) -> &'static str {
+                match self { $(Refusal::$name => concat!("content.refused.", $text),)* }
+            }
+
             /// The status a client hears, a 4xx.
             pub fn status(self) -> u16 {
                 match self { $(Refusal::$name => $status,)* }

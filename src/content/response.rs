@@ -134,6 +134,26 @@ impl ResponseReader {
         Fed { used, progress: self.progress() }
     }
 
+    /// How many of the next bytes may pass unread: content whose end is known already, or not to be known. 0: the next
+    /// byte must be read.
+    pub fn passable(&self) -> u64 {
+        match &self.state {
+            State::Body(body, _) => body.passable(),
+            State::UntilClose | State::Tunnel | State::Lost(_) => u64::MAX,
+            State::Head(_) | State::Complete(_) => 0,
+        }
+    }
+
+    /// Lets bytes pass unread, at most [`ResponseReader::passable`].
+    pub fn pass(&mut self, bytes: u64) {
+        if let State::Body(body, after) = &mut self.state {
+            body.pass(bytes);
+            if body.is_over() {
+                self.state = State::Complete(*after);
+            }
+        }
+    }
+
     /// The server has sent its last byte.
     pub fn end(&mut self) -> Progress {
         if matches!(self.state, State::UntilClose) {

@@ -8,7 +8,7 @@ use super::tcp::{TcpState, first_syn};
 use super::{Out, Plane, Verdict, tick};
 use crate::acm::words::{DropMode, DropPolicy, Refusal, ServiceKey};
 use crate::base::addr::{Mac, is_host_address};
-use crate::base::id::PortId;
+use crate::base::id::{Name, PortId};
 use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::wire::build::{self, Link, Segment};
@@ -23,11 +23,11 @@ struct Chosen {
 }
 
 /// A new connection's ends.
-struct Arrival<'a> {
-    key: &'a FlowKey,
-    client_hash: u64,
-    mac: Mac,
-    port: PortId,
+pub(super) struct Arrival<'a> {
+    pub(super) key: &'a FlowKey,
+    pub(super) client_hash: u64,
+    pub(super) mac: Mac,
+    pub(super) port: PortId,
 }
 
 impl Plane {
@@ -49,8 +49,12 @@ impl Plane {
             Transport::Tcp(segment) => Some(segment),
             _ => None,
         };
-        if tcp.is_some_and(|segment| !segment.flags.is_initial_syn()) {
-            return Verdict::Dropped(Counter::NoFlow);
+        let is_content = tcp.is_some() && self.services.service(service).rules.is_some();
+        if let Some(segment) = tcp.filter(|segment| !segment.flags.is_initial_syn()) {
+            return match is_content {
+                true => self.accept(service, frame, parsed, ip, segment, (key, client_hash), now, out),
+                false => Verdict::Dropped(Counter::NoFlow),
+            };
         }
         let client = key.client;
         let nobody = !is_host_address(client.ip()) || self.is_own(client.ip());
@@ -64,6 +68,9 @@ impl Plane {
             self.services.service_mut(service).dropped += 1;
             self.refuse(refusal, frame, parsed, ip, out);
             return Verdict::Dropped(Counter::Policy);
+        }
+        if let Some(segment) = tcp.filter(|_| is_content) {
+            return self.answer_syn(frame, parsed, ip, segment, now, out);
         }
         let arrival = Arrival { key, client_hash, mac: parsed.src_mac, port: frame.ingress };
         let id = self.choose(service, &arrival, now).and_then(|chosen| self.insert(&chosen, &arrival, ip, now, out));
@@ -105,11 +112,39 @@ impl Plane {
 
     /// Chooses a real for a new connection.
     fn choose(&mut self, service: u32, arrival: &Arrival<'_>, now: Time) -> Result<Chosen, Counter> {
-        let mut chooser = self.services.take_chooser(service);
+        let binding = self.choose_from(service, None, arrival, None, (&[], &[]), now)?;
+        Ok(Chosen { service, binding, _chosen: () })
+    }
+
+    /// Chooses a member of a group for a request: one of those that are connected already (`own`) will do, one that was
+    /// `tried` will not.
+    pub(super) fn choose_among(
+        &mut self,
+        service: u32,
+        group: &Name,
+        arrival: &Arrival<'_>,
+        content_hash: Option<u64>,
+        (own, tried): (&[u32], &[u32]),
+        now: Time,
+    ) -> Result<u32, Counter> {
+        self.choose_from(service, Some(group), arrival, content_hash, (own, tried), now)
+    }
+
+    #[inline(always)] // the two above differ in constants
+    fn choose_from(
+        &mut self,
+        service: u32,
+        group: Option<&Name>,
+        arrival: &Arrival<'_>,
+        content_hash: Option<u64>,
+        (own, tried): (&[u32], &[u32]),
+        now: Time,
+    ) -> Result<u32, Counter> {
+        let (at, mut chooser) = self.services.take_chooser(service, group);
         let client = arrival.key.client;
         let choice = Choice {
             source_hash: self.flows.hash_words([client_bits(client).0, client_bits(client).1, 0, 1]),
-            content_hash: None,
+            content_hash,
             random: self.coins.u64(..),
         };
         // Where the reals are is looked up for this connection, since stations move.
@@ -120,7 +155,12 @@ impl Plane {
                 let binding = services.binding(slot);
                 let port = binding.mac.and_then(|mac| bridge.port_of(mac, now)).or(binding.port);
                 let server_hash = || flows.hash(Side::Server, client, binding.real, arrival.key.protocol);
-                let refused = if binding.live >= binding.max_conns {
+                let is_connected = own.contains(&slot);
+                let refused = if tried.contains(&slot) {
+                    Counter::NoReal
+                } else if is_connected {
+                    return true;
+                } else if binding.live >= binding.max_conns {
                     Counter::MaxConns
                 } else if port.is_none() {
                     Counter::RealPortUnknown
@@ -143,12 +183,12 @@ impl Plane {
             };
             chooser.pick(choice, |slot| services.binding(slot).live, acceptable)
         };
-        self.services.return_chooser(service, chooser);
+        self.services.return_chooser(service, (at, chooser));
         let binding = chosen.ok_or(why)?;
         let slot = self.services.binding(binding);
         let port = slot.mac.and_then(|mac| self.bridge.port_of(mac, now)).or(slot.port);
         self.services.binding_mut(binding).port = port;
-        Ok(Chosen { service, binding, _chosen: () })
+        Ok(binding)
     }
 
     /// Makes the flow of a chosen real.

@@ -1,5 +1,7 @@
 //! What happened, counted: every verdict and every reason has a name.
 
+use crate::content::refusal::Refusal;
+
 /// Declares the counters once: their variants, their names, their meaning.
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -28,6 +30,8 @@ counters! {
     Answered = "verdict.answered",
     /// Frames for the switch's own address, handed to the health checks.
     Delivered = "verdict.delivered",
+    /// Segments of content connections that were taken in; what comes of them goes out as frames of our own.
+    Held = "verdict.held",
     /// Frames that went nowhere; the reasons below add up to this.
     Dropped = "verdict.dropped",
     /// The bytes end before a header does.
@@ -94,6 +98,70 @@ counters! {
     FlowTableFull = "drop.flow_table_full",
     /// A connection of a binding that was removed by force, before its own reset was sent.
     BeingCut = "drop.being_cut",
+    /// An acknowledgement to a content service that carries no good cookie.
+    Cookie = "drop.cookie",
+    /// As many content connections as fit are there, and none is over.
+    ContentFull = "drop.content_full",
+    /// Requests hold as much memory as they may.
+    ContentHeldFull = "drop.content_held_full",
+    /// A segment that says something else than an earlier one about the same bytes of a request.
+    ContentOverlap = "drop.content_overlap",
+    /// A segment too far from what its content connection expects.
+    ContentImplausible = "drop.content_implausible",
+    /// A server's segment behind a gap, where every byte must be read.
+    ContentGap = "drop.content_gap",
+    /// SYNs of content services answered with a cookie.
+    CookieSent = "content.cookie_sent",
+    /// Content connections made: a good cookie came back.
+    ContentAccepted = "content.accepted",
+    /// Those over that made room for new ones.
+    ContentEvicted = "content.evicted",
+    /// Heads read to their end.
+    ContentRequest = "content.requests",
+    /// Clients that do not speak HTTP/1.
+    ContentStranger = "content.strangers",
+    /// Server connections opened.
+    ContentSpliced = "content.spliced",
+    /// Requests for which another server connection had to be opened.
+    ContentRebound = "content.rebound",
+    /// Requests for which a server connection that had been set aside was taken again.
+    ContentReused = "content.reused",
+    /// Segments that came while an earlier request was in progress, and waited.
+    ContentPipelined = "content.pipelined",
+    /// Servers that were set aside and spoke, or left: let go.
+    ContentUnparked = "content.unparked",
+    /// Servers that refused a connection.
+    ContentRefusedBy = "content.server_refused",
+    /// Servers that did not answer a SYN.
+    ContentUnanswered = "content.server_silent",
+    /// Servers that remembered another connection on the same ends.
+    ContentHalfOpen = "content.server_half_open",
+    /// Requests for which there was no server.
+    ContentNoServer = "content.no_server",
+    /// Responses whose end could not be told: the connection stays with its server.
+    ContentLost = "content.lost",
+    /// Requests refused; `content.refused.*` says why.
+    ContentRefused = "content.refused",
+    /// Requests dropped by a rule.
+    ContentDropped = "content.dropped",
+    /// Requests reset by a rule.
+    ContentReset = "content.reset",
+    /// Requests redirected by a rule.
+    ContentRedirected = "content.redirected",
+    /// Answers given by the switch itself.
+    ContentAnswered = "content.answered",
+    /// Connections whose client asked nothing in time.
+    ContentUnused = "content.unused",
+    /// Connections reset because two segments of theirs contradict each other.
+    ContentConflict = "content.conflict",
+    /// SYNs on the ends of a connection, questioned.
+    ContentChallenged = "content.challenged",
+    /// Bare acknowledgements sent to clients for what is held here.
+    ContentAck = "content.acknowledged",
+    /// Times that something of the switch's own was sent again.
+    ContentResent = "content.resent",
+    /// Connections given up because nobody acknowledged.
+    ContentGivenUp = "content.given_up",
     /// Flows made.
     FlowInserted = "flow.inserted",
     /// Flows ended by age.
@@ -136,11 +204,12 @@ counters! {
 #[derive(Debug, Clone)]
 pub struct Counters {
     counts: [u64; Counter::ALL.len()],
+    refusals: [u64; Refusal::ALL.len()],
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { counts: [0; Counter::ALL.len()] }
+        Counters { counts: [0; Counter::ALL.len()], refusals: [0; Refusal::ALL.len()] }
     }
 }
 
@@ -151,6 +220,11 @@ impl Counters {
         self.counts[counter as usize] += 1;
     }
 
+    /// One more request refused for this reason.
+    pub fn add_refusal(&mut self, why: Refusal) {
+        self.refusals[why as usize] += 1;
+    }
+
     /// The count.
     pub fn get(&self, counter: Counter) -> u64 {
         self.counts[counter as usize]
@@ -158,6 +232,7 @@ impl Counters {
 
     /// Every counter's name and count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Counter::ALL.iter().map(|counter| (counter.name(), self.get(*counter)))
+        let refusals = Refusal::ALL.iter().zip(self.refusals).map(|(why, count)| (why.counter(), count));
+        Counter::ALL.iter().map(|counter| (counter.name(), self.get(*counter))).chain(refusals)
     }
 }

@@ -51,6 +51,10 @@ impl Plane {
     /// Cuts one live flow.
     pub(super) fn cut_flow(&mut self, id: FlowId, now: Time, out: &mut Out) {
         let flow = *self.flows.get(id);
+        if flow.state == TcpState::Content {
+            self.cut_splice(id, now, out);
+            return;
+        }
         if let Some(cut) = &mut self.services.binding_mut(flow.binding).cutting {
             *cut += 1;
         }

@@ -72,7 +72,9 @@ impl Plane {
             false if flow.state == TcpState::SynSent => (flow.tcp.client_next.wrapping_sub(1), flow.tcp.client_next),
             false => (flow.tcp.server_ack, flow.tcp.client_next),
         };
-        flow.state != TcpState::Tombstone && quoted.seq.is_none_or(|seq| seq >= Seq(acked) && seq < Seq(next))
+        // The numbers of content connections are elsewhere, and are others on either side.
+        !matches!(flow.state, TcpState::Tombstone | TcpState::Content)
+            && quoted.seq.is_none_or(|seq| seq >= Seq(acked) && seq < Seq(next))
     }
 
     fn error_to_real(&mut self, frame: &mut FrameBuf, ip: &Ip, id: FlowId, quoted: &Quoted) -> Verdict {

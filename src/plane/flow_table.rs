@@ -373,11 +373,7 @@ impl FlowTable {
     /// # Errors
     /// [`Refused::Full`].
     pub fn insert(&mut self, flow: Flow, client_hash: u64, server_hash: u64) -> Result<FlowId, Refused> {
-        let place = match self.free.last() {
-            Some(place) => *place,
-            None if self.flows.len() < self.capacity => self.flows.len() as u32,
-            None => return Err(Refused::Full),
-        };
+        let place = self.next_place().ok_or(Refused::Full)?;
         if !self.link(client_hash, place) {
             return Err(Refused::Full);
         }
@@ -385,6 +381,37 @@ impl FlowTable {
             self.unlink(client_hash, place);
             return Err(Refused::Full);
         }
+        Ok(self.fill(place, flow))
+    }
+
+    /// Inserts a flow that is found from one side only.
+    ///
+    /// # Errors
+    /// [`Refused::Full`].
+    pub fn insert_one(&mut self, flow: Flow, hash: u64) -> Result<FlowId, Refused> {
+        let place = self.next_place().ok_or(Refused::Full)?;
+        if !self.link(hash, place) {
+            return Err(Refused::Full);
+        }
+        Ok(self.fill(place, flow))
+    }
+
+    /// Removes a flow that was inserted by [`FlowTable::insert_one`].
+    pub fn remove_one(&mut self, id: FlowId, hash: u64) {
+        self.unlink(hash, id.0);
+        self.empty(id);
+    }
+
+    fn next_place(&self) -> Option<u32> {
+        match self.free.last() {
+            Some(place) => Some(*place),
+            None if self.flows.len() < self.capacity => Some(self.flows.len() as u32),
+            None => None,
+        }
+    }
+
+    /// Puts a flow in the next place.
+    fn fill(&mut self, place: u32, flow: Flow) -> FlowId {
         if self.free.pop().is_none() {
             self.flows.push(flow);
         } else {
@@ -392,7 +419,13 @@ impl FlowTable {
         }
         self.used[place as usize / 64] |= 1 << (place % 64);
         self.len += 1;
-        Ok(FlowId(place))
+        FlowId(place)
+    }
+
+    fn empty(&mut self, id: FlowId) {
+        self.used[id.0 as usize / 64] &= !(1 << (id.0 % 64));
+        self.free.push(id.0);
+        self.len -= 1;
     }
 
     fn link(&mut self, hash: u64, place: u32) -> bool {
@@ -430,9 +463,7 @@ impl FlowTable {
     pub fn remove(&mut self, id: FlowId, client_hash: u64, server_hash: u64) {
         self.unlink(client_hash, id.0);
         self.unlink(server_hash, id.0);
-        self.used[id.0 as usize / 64] &= !(1 << (id.0 % 64));
-        self.free.push(id.0);
-        self.len -= 1;
+        self.empty(id);
     }
 
     /// A flow.

@@ -95,6 +95,9 @@ impl Plane {
     ) -> Verdict {
         let flow = self.flows.get_mut(id);
         let binding = flow.binding;
+        if flow.state == TcpState::Content {
+            return self.splice(frame, parsed, ip, id, side, now, out);
+        }
         if flow.state == TcpState::Tombstone {
             return self.knock_on_tombstone(frame, parsed, ip, id, side, now, out);
         }

@@ -9,6 +9,7 @@
 //!          else parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
 //!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
+//!                     |----- of a content service: delayed binding                 (splice/)
 //!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
 //!                     `----- not ours: learn and bridge                            (bridge.rs)
 //! ```
@@ -32,6 +33,7 @@ mod process;
 mod quick;
 pub mod schedule;
 mod services;
+pub mod splice;
 mod sweep;
 mod table;
 pub mod tcp;
@@ -43,20 +45,21 @@ use std::sync::Arc;
 
 use crate::acm::table::ServiceTable;
 use crate::base::addr::Mac;
-use crate::base::id::{BindingId, ServiceId};
+use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
 use crate::wire::frame::Batch;
 use bridge::Bridge;
 use counters::{Counter, Counters};
 use flow_table::{FlowId, FlowTable};
 use services::Services;
+use splice::{ContentConfig, Splices};
 use tcp::Timeouts;
 
 /// Flows a plane holds unless told otherwise: 81 MiB.
 pub const FLOWS_DEFAULT: usize = 1 << 20;
 
 /// Frames of our own that can wait to be sent. Answers and resets are short; nothing longer is originated.
-const OUT_FRAMES: usize = 256;
+const OUT_FRAMES: usize = 1024;
 const OUT_FRAME_MAX: usize = 2048;
 
 /// What a plane is told once.
@@ -68,6 +71,8 @@ pub struct PlaneConfig {
     pub addresses: Vec<IpAddr>,
     /// Flows held, at most [`flow_table::CAPACITY_MAX`].
     pub flows_max: usize,
+    /// Bounds of content services.
+    pub content: ContentConfig,
     /// How long silent flows are remembered.
     pub timeouts: Timeouts,
     /// Keys the hashes; random, new at each start.
@@ -84,6 +89,7 @@ impl PlaneConfig {
             mac,
             addresses,
             flows_max: FLOWS_DEFAULT,
+            content: ContentConfig::default(),
             timeouts: Timeouts::default(),
             secret: [seeds.u64(..), seeds.u64(..)],
             seed: seeds.u64(..),
@@ -100,6 +106,8 @@ pub enum Verdict {
     Bridged,
     /// Answered: the frame has become the answer, or an answer is in [`Out`].
     Answered,
+    /// Of a content connection, and taken in: what comes of it is in [`Out`], now or later.
+    Held,
     /// For the switch's own address: the caller hands it to the health checks.
     Delivered,
     /// Nowhere, and why.
@@ -151,6 +159,7 @@ pub struct Plane {
     table: Arc<ServiceTable>,
     services: Services,
     flows: FlowTable,
+    splices: Splices,
     bridge: Bridge,
     counters: Counters,
     coins: fastrand::Rng,
@@ -172,8 +181,9 @@ impl Plane {
     pub fn new(config: PlaneConfig) -> Plane {
         Plane {
             table: Arc::default(),
-            services: Services::default(),
+            services: Services::new(),
             flows: FlowTable::new(config.flows_max, config.secret),
+            splices: Splices::new(config.content.clone(), config.secret),
             bridge: Bridge::new(config.secret),
             counters: Counters::default(),
             coins: fastrand::Rng::with_seed(config.seed),
@@ -221,6 +231,14 @@ impl Plane {
     /// Admitted, dropped and refused of each service.
     pub fn service_counts(&self) -> impl Iterator<Item = (ServiceId, (u64, u64, u64))> + '_ {
         self.services.services().map(|service| (service.id, (service.admitted, service.dropped, service.refused)))
+    }
+
+    /// Of each service that looks into requests, how many each of its rules decided about.
+    pub fn rule_hits(&self) -> impl Iterator<Item = (ServiceId, &Name, u64)> + '_ {
+        let of = |service: &'_ services::ServiceSlot| service.id;
+        self.services
+            .services()
+            .flat_map(move |service| service.rule_hits().map(move |(rule, hits)| (of(service), rule, hits)))
     }
 
     /// Bindings that left the table and still have connections to be cut; [`Notice::Cut`] will follow for each.

@@ -178,6 +178,7 @@ impl Plane {
             Verdict::Bridged => Counter::Bridged,
             Verdict::Answered => Counter::Answered,
             Verdict::Delivered => Counter::Delivered,
+            Verdict::Held => Counter::Held,
             Verdict::Dropped(why) => {
                 self.counters.add(why);
                 Counter::Dropped

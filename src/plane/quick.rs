@@ -78,7 +78,11 @@ impl Plane {
                     let idle = tick(now).wrapping_sub(flow.seen);
                     binding.draining.is_some() || idle > ticks(self.config.timeouts.udp)
                 }
-                TcpState::SynSent | TcpState::SynReceived | TcpState::Closed | TcpState::Tombstone => true,
+                TcpState::SynSent
+                | TcpState::SynReceived
+                | TcpState::Closed
+                | TcpState::Content
+                | TcpState::Tombstone => true,
             };
         if needs_decision {
             return false;

@@ -5,7 +5,7 @@
 //! the last segments pass. Scheduling state is rebuilt when it is next needed, not when it changes, so that a burst
 //! of changes costs one rebuild.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -13,10 +13,12 @@ use ahash::AHashMap;
 use super::flow_table::Endpoint;
 use super::schedule::{Chooser, Manner, Member};
 use crate::acm::rules::share::shares;
+use crate::acm::rules::{Action, Content, Rule};
 use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
 use crate::base::addr::Mac;
-use crate::base::id::{BindingId, PortId, ServiceId};
+use crate::base::id::{BindingId, Name, PortId, ServiceId};
 use crate::base::time::Time;
+use crate::content::rules::Ruleset;
 
 /// A service's slot.
 #[derive(Debug)]
@@ -37,11 +39,41 @@ pub(super) struct ServiceSlot {
     pub(super) dropped: u64,
     /// Connections refused for want of a real.
     pub(super) refused: u64,
+    /// Its rules made ready; only while it looks into what clients send.
+    pub(super) rules: Option<Arc<Rules>>,
+    /// Requests that each rule decided about.
+    pub(super) hits: Vec<u64>,
+    /// Of each group that was chosen from, its chooser; the first is the one of the default group.
+    choosers: Vec<GroupChooser>,
+    gone: bool,
+}
+
+/// A service's rules, made ready.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Ready.
+    pub(super) set: Ruleset,
+    /// What they were made from.
+    source: (Arc<[Rule]>, Action),
+}
+
+/// The scheduler of one group.
+#[derive(Debug)]
+struct GroupChooser {
+    group: Name,
     chooser: Option<Chooser>,
     /// The row has changed since the chooser was built.
     is_stale: bool,
-    gone: bool,
 }
+
+impl GroupChooser {
+    fn new(group: Name) -> GroupChooser {
+        GroupChooser { group, chooser: None, is_stale: true }
+    }
+}
+
+/// The slot of no service, and of no binding: for flows that are found from one side only. Never freed.
+pub(super) const NOBODY: u32 = 0;
 
 /// A binding's slot.
 #[derive(Debug)]
@@ -72,7 +104,7 @@ pub(super) struct BindingSlot {
 }
 
 /// All slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Services {
     services: Vec<Option<ServiceSlot>>,
     bindings: Vec<Option<BindingSlot>>,
@@ -96,6 +128,20 @@ fn insert<T>(slots: &mut Vec<Option<T>>, free: &mut Vec<u32>, value: T) -> u32 {
 }
 
 impl Services {
+    /// None but [`NOBODY`].
+    pub(super) fn new() -> Services {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let row = Arc::new(Service::new(ServiceId(u64::MAX), ServiceKey::tcp(nowhere)));
+        Services {
+            services: vec![Some(ServiceSlot::new(&row))],
+            bindings: vec![Some(BindingSlot::new(BindingId(u64::MAX), nowhere))],
+            free_services: Vec::new(),
+            free_bindings: Vec::new(),
+            by_key: AHashMap::new(),
+            by_id: AHashMap::new(),
+        }
+    }
+
     /// The slot of the service at this address.
     pub(super) fn find(&self, key: &ServiceKey) -> Option<u32> {
         self.by_key.get(key).copied()
@@ -135,36 +181,21 @@ impl Services {
 
     /// Every service in use.
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceSlot> {
-        self.services.iter().flatten()
+        self.services.iter().skip(1).flatten()
     }
 
     /// Every binding in use.
     pub(super) fn bindings(&self) -> impl Iterator<Item = &BindingSlot> {
-        self.bindings.iter().flatten()
+        self.bindings.iter().skip(1).flatten()
     }
 
     /// A service is new or changed.
     pub(super) fn put_service(&mut self, row: &Arc<Service>) {
         if let Some(slot) = self.find(&row.key) {
-            let service = self.service_mut(slot);
-            service.row = Arc::clone(row);
-            service.is_stale = true;
+            self.service_mut(slot).take_row(row);
             return;
         }
-        let service = ServiceSlot {
-            addr: row.key.addr.into(),
-            socket: row.key.addr,
-            id: row.id,
-            row: Arc::clone(row),
-            flows: 0,
-            admitted: 0,
-            dropped: 0,
-            refused: 0,
-            chooser: None,
-            is_stale: true,
-            gone: false,
-        };
-        let slot = insert(&mut self.services, &mut self.free_services, service);
+        let slot = insert(&mut self.services, &mut self.free_services, ServiceSlot::new(row));
         self.by_key.insert(row.key, slot);
     }
 
@@ -173,7 +204,7 @@ impl Services {
         let Some(slot) = self.by_key.remove(key) else { return };
         let service = self.service_mut(slot);
         service.gone = true;
-        service.is_stale = true;
+        service.choosers.iter_mut().for_each(|chooser| chooser.is_stale = true);
         self.free_service(slot);
     }
 
@@ -182,20 +213,7 @@ impl Services {
         let slot = match self.find_binding(row.id) {
             Some(slot) => slot,
             None => {
-                let binding = BindingSlot {
-                    real: row.real.into(),
-                    socket: row.real,
-                    mac: None,
-                    port: None,
-                    id: row.id,
-                    live: 0,
-                    flows: 0,
-                    total: 0,
-                    max_conns: u32::MAX,
-                    draining: None,
-                    cutting: None,
-                    gone: false,
-                };
+                let binding = BindingSlot::new(row.id, row.real);
                 let slot = insert(&mut self.bindings, &mut self.free_bindings, binding);
                 self.by_id.insert(row.id, slot);
                 slot
@@ -236,6 +254,23 @@ impl Services {
         slot.total += 1;
     }
 
+    /// A content connection's own flow points to this service from now on.
+    pub(super) fn hold_client(&mut self, service: u32) {
+        let slot = self.service_mut(service);
+        slot.flows += 1;
+        slot.admitted += 1;
+        self.binding_mut(NOBODY).flows += 1;
+    }
+
+    /// The flow of a content connection's server connection points to this binding from now on.
+    pub(super) fn hold_server(&mut self, binding: u32) {
+        self.service_mut(NOBODY).flows += 1;
+        let slot = self.binding_mut(binding);
+        slot.flows += 1;
+        slot.live += 1;
+        slot.total += 1;
+    }
+
     /// A flow does not point to these slots any more. Its end as a live connection was told before, if it had one.
     pub(super) fn release(&mut self, service: u32, binding: u32) {
         self.service_mut(service).flows -= 1;
@@ -260,20 +295,21 @@ impl Services {
         }
     }
 
-    /// The service's chooser, brought up to date if it must be. Give it back with [`Services::return_chooser`].
-    pub(super) fn take_chooser(&mut self, slot: u32) -> Chooser {
+    /// A group's chooser, brought up to date if it must be. Give it back with [`Services::return_chooser`].
+    pub(super) fn take_chooser(&mut self, slot: u32, group: Option<&Name>) -> (usize, Chooser) {
         let service = self.service_mut(slot);
-        let is_stale = std::mem::take(&mut service.is_stale);
-        let chooser = service.chooser.take();
+        let at = group.map_or(0, |group| service.chooser_of(group));
+        let entry = &mut service.choosers[at];
+        let is_stale = std::mem::take(&mut entry.is_stale);
+        let chooser = entry.chooser.take();
         match chooser {
-            Some(chooser) if !is_stale => return chooser,
+            Some(chooser) if !is_stale => return (at, chooser),
             _ => {}
         }
-        let row = &self.service(slot).row;
-        // Without rules only the group `default` receives traffic.
-        let group = default_group();
-        let manner = row.groups.get(&group).map_or(Manner::from(Scheduler::default()), Manner::from);
-        let of_group = || row.bindings.values().filter(|binding| binding.will.group == group);
+        let service = self.service(slot);
+        let (row, group) = (&service.row, &service.choosers[at].group);
+        let manner = row.groups.get(group).map_or(Manner::from(Scheduler::default()), Manner::from);
+        let of_group = || row.bindings.values().filter(|binding| binding.will.group == *group);
         let members: Vec<_> = of_group()
             .zip(shares(of_group().map(|binding| binding.claim())))
             .filter(|(binding, _)| binding.takes_new())
@@ -282,17 +318,104 @@ impl Services {
                 Some(Member { slot, id: binding.id, share, weight: binding.will.weight })
             })
             .collect();
-        match chooser {
+        let chooser = match chooser {
             Some(mut chooser) => {
                 chooser.rebuild(&members, manner);
                 chooser
             }
             None => Chooser::build(&members, manner),
-        }
+        };
+        (at, chooser)
     }
 
     /// Keeps a chooser until something changes.
-    pub(super) fn return_chooser(&mut self, slot: u32, chooser: Chooser) {
-        self.service_mut(slot).chooser = Some(chooser);
+    pub(super) fn return_chooser(&mut self, slot: u32, (at, chooser): (usize, Chooser)) {
+        self.service_mut(slot).choosers[at].chooser = Some(chooser);
+    }
+}
+
+impl ServiceSlot {
+    fn new(row: &Arc<Service>) -> ServiceSlot {
+        let mut slot = ServiceSlot {
+            addr: row.key.addr.into(),
+            socket: row.key.addr,
+            id: row.id,
+            row: Arc::clone(row),
+            flows: 0,
+            admitted: 0,
+            dropped: 0,
+            refused: 0,
+            rules: None,
+            hits: Vec::new(),
+            // Without rules only the group `default` receives traffic.
+            choosers: vec![GroupChooser::new(default_group())],
+            gone: false,
+        };
+        slot.make_rules();
+        slot
+    }
+
+    fn take_row(&mut self, row: &Arc<Service>) {
+        self.row = Arc::clone(row);
+        self.choosers.iter_mut().for_each(|chooser| chooser.is_stale = true);
+        self.choosers.retain(|chooser| row.groups.contains_key(&chooser.group) || chooser.group == default_group());
+        self.make_rules();
+    }
+
+    /// Makes the rules ready, if they are in force and have changed. Counts go with the names of rules.
+    fn make_rules(&mut self) {
+        if self.row.content == Content::None {
+            self.rules = None;
+            return;
+        }
+        let (rules, default) = (&self.row.rules, &self.row.default_action);
+        let is_same = |known: &Arc<Rules>| Arc::ptr_eq(&known.source.0, rules) && known.source.1 == *default;
+        if self.rules.as_ref().is_some_and(is_same) {
+            return;
+        }
+        let old = self.rules.take();
+        let counted: AHashMap<&Name, u64> = old
+            .iter()
+            .flat_map(|old| old.source.0.iter())
+            .map(|rule| &rule.name)
+            .zip(self.hits.iter().copied())
+            .collect();
+        let hits = rules.iter().map(|rule| counted.get(&rule.name).copied().unwrap_or(0)).collect();
+        // Texts are bounded by the contract far below what an automaton holds; were it otherwise, the default action serves.
+        let set = Ruleset::compile(rules, default).or_else(|_| Ruleset::compile(&[], default)).ok();
+        self.rules = set.map(|set| Arc::new(Rules { set, source: (Arc::clone(rules), default.clone()) }));
+        self.hits = hits;
+    }
+
+    /// Each rule with the requests it decided about.
+    pub(super) fn rule_hits(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.rules.iter().flat_map(|rules| rules.source.0.iter()).map(|rule| &rule.name).zip(self.hits.iter().copied())
+    }
+
+    fn chooser_of(&mut self, group: &Name) -> usize {
+        if let Some(at) = self.choosers.iter().position(|chooser| chooser.group == *group) {
+            return at;
+        }
+        self.choosers.push(GroupChooser::new(group.clone()));
+        self.choosers.len() - 1
+    }
+}
+
+impl BindingSlot {
+    fn new(id: BindingId, real: SocketAddr) -> BindingSlot {
+        BindingSlot {
+            real: real.into(),
+            socket: real,
+            mac: None,
+            port: None,
+            id,
+            live: 0,
+            flows: 0,
+            total: 0,
+            max_conns: u32::MAX,
+            draining: None,
+            cutting: None,
+            gone: false,
+        }
     }
 }

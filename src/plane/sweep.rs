@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::counters::Counter;
 use super::flow_table::{FlowId, Side};
+use super::services::NOBODY;
 use super::tcp::TcpState;
 use super::{Notice, Out, Plane, tick, ticks};
 use crate::base::addr::Protocol;
@@ -24,6 +25,7 @@ impl Plane {
             self.sweep_slice(now, out);
             self.sweep_time = now + SWEEP_EVERY;
         }
+        self.poll_splices(now, out);
         self.announce(now, out);
     }
 
@@ -32,7 +34,7 @@ impl Plane {
         let cutting = (self.cut_left > 0).then_some(Time::ZERO);
         let sweeping = (!self.flows.is_empty()).then_some(self.sweep_time);
         let announcing = self.announcements.front().map(|(at, _)| *at);
-        [cutting, sweeping, announcing].into_iter().flatten().min()
+        [cutting, sweeping, announcing, self.splices_deadline()].into_iter().flatten().min()
     }
 
     fn sweep_slice(&mut self, now: Time, out: &mut Out) {
@@ -83,6 +85,10 @@ impl Plane {
     /// Takes a flow out of the table.
     pub(super) fn remove_flow(&mut self, id: FlowId, out: &mut Out) {
         let flow = *self.flows.get(id);
+        if flow.service == NOBODY || flow.binding == NOBODY {
+            self.forget_flow(id);
+            return;
+        }
         let client = flow.client();
         let service = self.services.service(flow.service).addr;
         let real = self.services.binding(flow.binding).real;

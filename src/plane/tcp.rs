@@ -41,6 +41,8 @@ pub enum TcpState {
     ServerClosed,
     /// Both have, or one has sent an exact RST: not a live connection any more; the last segments still pass.
     Closed,
+    /// Of a content connection, whose state is elsewhere (`splice`).
+    Content,
     /// Cut by force: segments that still come are answered with a RST.
     Tombstone,
 }
@@ -98,6 +100,8 @@ impl Timeouts {
             TcpState::SynSent | TcpState::SynReceived => self.embryonic,
             TcpState::Established | TcpState::ClientClosed | TcpState::ServerClosed => self.established,
             TcpState::Closed => self.closed,
+            // Those have a clock of their own.
+            TcpState::Content => Duration::MAX,
             TcpState::Tombstone => self.tombstone,
         }
     }

@@ -77,8 +77,16 @@ fn arp_op(op: ArpOp) -> u16 {
 
 /// A TCP segment.
 pub fn tcp(out: &mut FrameBuf, link: Link, segment: &Segment) -> bool {
-    let options = if segment.mss.is_some() { 4 } else { 0 };
-    let header = 20 + options;
+    tcp_with(out, link, segment, &[])
+}
+
+/// A TCP segment with options beyond its maximum segment size, written already and of whole words.
+pub fn tcp_with(out: &mut FrameBuf, link: Link, segment: &Segment, options: &[u8]) -> bool {
+    let mss = if segment.mss.is_some() { 4 } else { 0 };
+    let header = 20 + mss + options.len();
+    if header > 60 || !header.is_multiple_of(4) {
+        return false;
+    }
     let addresses = (segment.from.ip(), segment.to.ip());
     let Some(body) = packet(out, link, addresses, ip::TCP, header + segment.payload.len()) else { return false };
     body[0..2].copy_from_slice(&segment.from.port().to_be_bytes());
@@ -93,6 +101,7 @@ pub fn tcp(out: &mut FrameBuf, link: Link, segment: &Segment) -> bool {
         body[20..22].copy_from_slice(&[2, 4]);
         body[22..24].copy_from_slice(&mss.to_be_bytes());
     }
+    body[20 + mss..header].copy_from_slice(options);
     body[header..].copy_from_slice(segment.payload);
     seal(body, addresses, ip::TCP, checksum::TCP_OFFSET);
     true

@@ -19,3 +19,4 @@ pub mod ip;
 pub mod parse;
 pub mod plain;
 pub mod rewrite;
+pub mod tcp_options;

@@ -91,6 +91,24 @@ pub fn set_plain_source(frame: &mut FrameBuf, protocol: Protocol, to: SocketAddr
     set(frame, Layout::of_plain(protocol), End::Source, SocketAddr::V4(to));
 }
 
+/// Changes a TCP header in place: `edit` is given all of it, options included, and must leave the checksum alone.
+#[inline]
+pub fn edit_tcp(frame: &mut FrameBuf, ip: &Ip, edit: impl FnOnce(&mut [u8])) {
+    let is_left_open = is_partial(frame, ip.l4);
+    let segment = frame.bytes_mut().get_mut(usize::from(ip.l4)..ip.end as usize).unwrap_or_default();
+    let len = segment.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
+    let Some(header) = segment.get_mut(..len).filter(|header| header.len() >= 20) else { return };
+    if is_left_open {
+        // Whoever finishes the sum adds the header then.
+        edit(header);
+        return;
+    }
+    let before = checksum::fold(checksum::sum(header));
+    edit(header);
+    let field = [header[16], header[17]];
+    [header[16], header[17]] = wholly(field, u64::from(!before) + checksum::sum(header));
+}
+
 /// Gives the frame new link addresses; `None` keeps the old one.
 #[inline(always)] // who calls knows which of the two it sets
 pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {

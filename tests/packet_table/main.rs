@@ -6,10 +6,12 @@
 
 mod belief;
 mod bridge;
+mod content;
 mod errors;
 mod force;
 mod hostile;
 mod rig;
+mod talk;
 mod tcp_rows;
 mod udp_rows;
 
@@ -42,6 +44,11 @@ fn udp_services() {
 }
 
 #[test]
+fn content_services() {
+    run(content::ROWS);
+}
+
+#[test]
 fn removal_and_force() {
     run(force::ROWS);
 }
@@ -63,7 +70,16 @@ fn malformed_and_hostile() {
 
 #[test]
 fn the_table_is_long_enough_to_mean_something() {
-    let all = [belief::ROWS, bridge::ROWS, errors::ROWS, tcp_rows::ROWS, udp_rows::ROWS, force::ROWS, hostile::ROWS];
+    let all = [
+        belief::ROWS,
+        bridge::ROWS,
+        content::ROWS,
+        errors::ROWS,
+        tcp_rows::ROWS,
+        udp_rows::ROWS,
+        force::ROWS,
+        hostile::ROWS,
+    ];
     let rows: usize = all.iter().map(|rows| rows.len()).sum();
     assert!(rows >= 60, "{rows} rows");
 }

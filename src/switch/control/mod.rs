@@ -61,8 +61,10 @@ pub struct Effects {
 pub enum Sight {
     /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
     Packets,
-    /// At requests and client hellos as well.
+    /// At requests as well.
     Requests,
+    /// At requests, client hellos, and the cookies of persistence.
+    Everything,
 }
 
 /// The state machine.

@@ -9,9 +9,9 @@ use crate::acm::event::EventKind;
 use crate::acm::primitive::{
     Add, Caller, Done, DropNew, ForceRemove, Primitive, Remove, RemoveService, SetService, Tenure,
 };
-use crate::acm::rules::Content;
 use crate::acm::rules::check::check_group;
 use crate::acm::rules::edit::edited;
+use crate::acm::rules::{Content, Persistence};
 use crate::acm::validate;
 use crate::acm::words::{
     AdminState, Binding, BindingKey, DropPolicy, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
@@ -281,9 +281,24 @@ impl Control {
         Ok(self.done(None, true))
     }
 
+    /// What the call asks for that the workers do not look at.
+    fn overlooks(&self, set: &SetService) -> Option<&'static str> {
+        let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
+        match (self.sight, set.content) {
+            (Sight::Everything, _) => None,
+            (Sight::Packets, Some(Content::Http)) => Some("requests"),
+            (_, Some(Content::Tls)) => Some("TLS"),
+            _ if persists => Some("cookies for persistence"),
+            _ => None,
+        }
+    }
+
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
-            return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
+        if let Some(what) = self.overlooks(set) {
+            return Err(AcmError::unsupported(
+                Feature::ContentRules,
+                format!("this version does not look into {what}"),
+            ));
         }
         let old = self.table().service(&set.service).cloned();
         let mut service = match &old {

@@ -1,0 +1,115 @@
+//! Segments that pass: translated in place. No allocation, no copy; offloads stay as they are.
+
+use super::super::counters::Counter;
+use super::super::flow_table::Side;
+use super::super::forward::Rewrite;
+use super::super::{Plane, Verdict};
+use super::Packet;
+use super::connection::{Connection, OWN_SCALE};
+use crate::base::seq::Seq;
+use crate::wire::frame::Egress;
+use crate::wire::parse::TcpFlags;
+use crate::wire::rewrite;
+use crate::wire::tcp_options::{self, Timestamps};
+
+impl Plane {
+    /// The client's segment to the server in use.
+    pub(super) fn pass_to_server(&mut self, connection: &mut Connection, packet: &mut Packet<'_>) -> Verdict {
+        let (scale, client_has_scale) = (connection.abilities.scale.unwrap_or(0), connection.abilities.scale.is_some());
+        let Some(leg) = connection.active_mut().filter(|leg| leg.is_up) else { return Verdict::Held };
+        let binding = self.services.binding(leg.binding);
+        let (Some(mac), Some(port)) = (binding.mac, binding.port) else {
+            return Verdict::Dropped(Counter::RealPortUnknown);
+        };
+        if port == packet.frame.ingress {
+            return Verdict::Dropped(Counter::SameSegment);
+        }
+        let tcp = &packet.tcp;
+        let seq = tcp.seq + leg.delta;
+        // Acknowledgements of what came before this server's time are nothing to it.
+        let ack = leg.shift.back(tcp.ack).max(leg.floor);
+        leg.told = leg.told.max(ack);
+        leg.sent = leg.sent.max(seq + tcp.seq_len());
+        let window = match client_has_scale && leg.scale.is_none() {
+            true => u16::try_from(u32::from(tcp.window) << scale).unwrap_or(u16::MAX),
+            false => tcp.window,
+        };
+        let leg = &*leg;
+        rewrite::edit_tcp(packet.frame, packet.ip, |header| {
+            set_numbers(header, seq, ack, window);
+            let clocks = |clocks: Timestamps| {
+                let echo = clocks.echo.wrapping_sub(leg.clock_delta);
+                let is_its_own = echo.wrapping_sub(leg.clock_first) < 1 << 31;
+                let echo = if is_its_own { echo } else { leg.clock_first };
+                leg.timestamps.then_some(Timestamps { echo, ..clocks })
+            };
+            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(|edge| leg.sack && *edge >= leg.floor);
+            tcp_options::change(header, clocks, edge);
+        });
+        let rewrite =
+            Rewrite { side: Side::Client, endpoint: binding.socket, dst_mac: Some(mac), src_mac: None, egress: port };
+        rewrite.apply(packet.frame, packet.ip);
+        packet.frame.egress = Egress::Port(port);
+        Verdict::Forwarded
+    }
+
+    /// A server's segment to the client.
+    pub(super) fn pass_to_client(&mut self, connection: &mut Connection, id: u32, packet: &mut Packet<'_>) -> Verdict {
+        let whereabouts = self.flows.get(connection.flow).whereabouts();
+        if whereabouts.port() == packet.frame.ingress {
+            return Verdict::Dropped(Counter::SameSegment);
+        }
+        let tcp = packet.tcp;
+        let already = connection.client_acked;
+        let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
+        leg.next = leg.next.max(tcp.seq + tcp.seq_len());
+        let seq = leg.shift.forth(tcp.seq);
+        let end = leg.shift.forth_end(tcp.seq + tcp.seq_len());
+        // Never less than was acknowledged to the client before.
+        let own = tcp.ack - leg.delta;
+        let ack = own.max(already);
+        let edge = own + (u32::from(tcp.window) << leg.scale.unwrap_or(0));
+        let (clock_delta, delta, scale) = (leg.clock_delta, leg.delta, leg.scale);
+        let bytes = u32::try_from(edge.after(ack)).unwrap_or(0);
+        let is_reset = tcp.flags.contains(TcpFlags::RST);
+        let window = match scale {
+            _ if is_reset => tcp.window,
+            Some(OWN_SCALE) if own == ack && connection.abilities.scale.is_some() => tcp.window,
+            _ => connection.written_window(bytes),
+        };
+        let ack = if is_reset { own } else { ack };
+        if !is_reset {
+            connection.client_acked = ack;
+            connection.server_next = connection.server_next.max(end);
+        }
+        let mut latest = connection.own_clock;
+        rewrite::edit_tcp(packet.frame, packet.ip, |header| {
+            set_numbers(header, seq, ack, window);
+            let clocks = |clocks: Timestamps| {
+                let value = clocks.value.wrapping_add(clock_delta);
+                if value.wrapping_sub(latest) < 1 << 31 {
+                    latest = value;
+                }
+                Some(Timestamps { value, ..clocks })
+            };
+            tcp_options::change(header, clocks, |edge| Some(edge - delta));
+        });
+        connection.own_clock = latest;
+        let rewrite = Rewrite {
+            side: Side::Server,
+            endpoint: connection.ends.service.socket(),
+            dst_mac: Some(whereabouts.mac()),
+            src_mac: Some(self.config.mac),
+            egress: whereabouts.port(),
+        };
+        rewrite.apply(packet.frame, packet.ip);
+        packet.frame.egress = Egress::Port(whereabouts.port());
+        Verdict::Forwarded
+    }
+}
+
+fn set_numbers(header: &mut [u8], seq: Seq, ack: Seq, window: u16) {
+    header[4..8].copy_from_slice(&seq.0.to_be_bytes());
+    header[8..12].copy_from_slice(&ack.0.to_be_bytes());
+    header[14..16].copy_from_slice(&window.to_be_bytes());
+}

@@ -1,0 +1,416 @@
+//! Content services: the handshake with a cookie, the choice, the splice, and what comes back.
+
+use std::time::Duration;
+
+use acm_switch::acm::rules::{Action, Condition, Rule, Switching, TextMatch};
+use acm_switch::plane::Verdict;
+use acm_switch::plane::counters::Counter;
+
+use crate::Row;
+use crate::rig::*;
+use crate::talk::*;
+
+const R1: &str = "10.0.0.11:8080";
+const R2: &str = "10.0.0.12:8080";
+const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn to_group(name: &str, prefix: &str) -> Rule {
+    Rule {
+        name: name.parse().unwrap(),
+        when: vec![Condition::Path(TextMatch::Prefix(prefix.into()))],
+        case: Default::default(),
+        then: Action::Group(name.parse().unwrap()),
+    }
+}
+
+/// Server 1 in group `one` for /1, server 2 in group `two` for /2.
+fn two_groups() -> Rig {
+    let mut rig = Rig::content(2);
+    for (n, real, group) in [(1, R1, "one"), (2, R2, "two")] {
+        rig.bind(VIP80, real, n, |binding| binding.will.group = group.parse().unwrap());
+    }
+    rig.service(VIP80, |service| service.rules = vec![to_group("one", "/1"), to_group("two", "/2")].into());
+    rig.settle();
+    rig
+}
+
+/// A client with number 100 that has asked for this; returns the switch's first number and the SYN a server got.
+fn asked(rig: &mut Rig, request: &str) -> (u32, u16, Seg) {
+    let answer = rig.shake(seg(C, VIP80, "S", 100, 0, ""));
+    let first = answer.seq.wrapping_add(1);
+    rig.c(seg(C, VIP80, "A", 101, first, ""));
+    assert!(rig.sent.is_empty());
+    assert_eq!(rig.c(seg(C, VIP80, "PA", 101, first, request)), Verdict::Held);
+    let mut heard = rig.heard();
+    assert_eq!(heard.len(), 1, "{heard:#?}");
+    let (port, syn) = heard.remove(0);
+    (first, port, syn)
+}
+
+/// A server's numbers begin at 7000 and the request was passed on.
+fn spliced(rig: &mut Rig, request: &str) -> (u32, u8) {
+    let (first, port, syn) = asked(rig, request);
+    assert_eq!((syn.flags.as_str(), syn.seq, syn.from.as_str()), ("S", 100, C));
+    let real = syn.to.clone();
+    rig.s(port as u8, seg(&real, C, "SA", 6999, 101, ""));
+    let replay = rig.heard_one(port);
+    assert_eq!((replay.flags.as_str(), replay.seq, replay.ack, replay.text()), ("PA", 101, 7000, request));
+    let end = 101 + request.len() as u32;
+    rig.s(port as u8, seg(&real, C, "A", 7000, end, ""));
+    let ack = rig.heard_one(0);
+    assert_eq!((ack.flags.as_str(), ack.seq, ack.ack), ("A", first, end));
+    rig.settle();
+    (first, port as u8)
+}
+
+pub const ROWS: &[Row] = &[
+    ("a SYN is answered, and nothing is remembered", || {
+        let mut rig = Rig::content(1);
+        let answer = rig.shake(seg(C, VIP80, "S", 100, 0, ""));
+        assert_eq!((answer.ack, answer.mss, answer.scale, answer.clocks), (101, Some(1460), None, None));
+        assert_eq!((rig.plane.flows(), rig.plane.content_connections()), (0, 0));
+        rig.moved(&["verdict.answered", "content.cookie_sent"]);
+    }),
+    ("what a client has comes back with its clock", || {
+        let mut rig = Rig::content(1);
+        let syn = Seg {
+            mss: Some(1300),
+            scale: Some(9),
+            sack_permitted: true,
+            clocks: Some((5000, 0)),
+            ..seg(C, VIP80, "S", 100, 0, "")
+        };
+        let answer = rig.shake(syn);
+        assert_eq!((answer.mss, answer.scale, answer.sack_permitted), (Some(1460), Some(7), true));
+        let (value, echo) = answer.clocks.unwrap();
+        assert_eq!(echo, 5000);
+        let first = answer.seq.wrapping_add(1);
+        rig.c(Seg { clocks: Some((5001, value)), ..seg(C, VIP80, "PA", 101, first, GET) });
+        let syn = rig.heard_one(1);
+        assert_eq!((syn.mss, syn.scale, syn.sack_permitted), (Some(1300), Some(9), true));
+        assert_eq!(syn.clocks, Some((5001, 0)));
+    }),
+    ("only the next byte and a good cookie make a connection", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.settle();
+        for (seq, ack) in [(102, first), (101, first.wrapping_add(1)), (101, first.wrapping_sub(1)), (100, first)] {
+            assert_eq!(rig.c(seg(C, VIP80, "A", seq, ack, "")), Verdict::Dropped(Counter::Cookie));
+        }
+        assert_eq!(rig.plane.content_connections(), 0);
+        rig.moved(&["verdict.dropped"; 4].iter().chain(&["drop.cookie"; 4]).copied().collect::<Vec<_>>());
+        rig.c(seg(C, VIP80, "A", 101, first, ""));
+        assert_eq!((rig.plane.content_connections(), rig.live(1)), (1, 0));
+        rig.nothing_sent();
+    }),
+    ("a cookie is good for two minutes at most", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.pass(Duration::from_secs(129));
+        assert_eq!(rig.c(seg(C, VIP80, "A", 101, first, "")), Verdict::Dropped(Counter::Cookie));
+    }),
+    ("a request meets its server, and the response its client", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        assert_eq!(rig.live(1), 1);
+        let end = 101 + GET.len() as u32;
+        let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        rig.s(port, seg(R1, C, "PA", 7000, end, response));
+        let got = rig.heard_one(0);
+        assert_eq!((got.from.as_str(), got.seq, got.ack, got.text()), (VIP80, first, end, response));
+        let behind = first.wrapping_add(response.len() as u32);
+        rig.c(seg(C, VIP80, "A", end, behind, ""));
+        let ack = rig.heard_one(1);
+        assert_eq!((ack.to.as_str(), ack.seq, ack.ack), (R1, end, 7000 + response.len() as u32));
+        rig.moved(&["verdict.forwarded", "verdict.forwarded"]);
+    }),
+    ("the next request passes in place", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        let end = 101 + GET.len() as u32;
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        rig.s(port, seg(R1, C, "PA", 7000, end, response));
+        let behind = first.wrapping_add(response.len() as u32);
+        rig.settle();
+        assert_eq!(rig.c(seg(C, VIP80, "PA", end, behind, GET)), Verdict::Forwarded);
+        let got = rig.heard_one(1);
+        assert_eq!((got.seq, got.ack, got.text()), (end, 7000 + response.len() as u32, GET));
+        rig.moved(&["verdict.forwarded", "content.requests"]);
+    }),
+    ("a head in pieces, out of order and again", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(C, VIP80, "A", 101, first, ""));
+        rig.settle();
+        rig.c(seg(C, VIP80, "A", 105, first, &GET[4..10]));
+        assert_eq!(rig.heard_one(0).ack, 101, "a gap");
+        rig.c(seg(C, VIP80, "A", 101, first, &GET[..6]));
+        assert_eq!(rig.heard_one(0).ack, 111);
+        rig.c(seg(C, VIP80, "A", 101, first, &GET[..4]));
+        assert_eq!(rig.heard_one(0).ack, 111, "again");
+        rig.c(seg(C, VIP80, "A", 111, first, &GET[10..]));
+        let syn = rig.heard_one(1);
+        rig.s(1, seg(R1, C, "SA", 6999, syn.seq + 1, ""));
+        assert_eq!(rig.heard_one(1).text(), GET);
+    }),
+    ("a segment that contradicts another ends it", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(C, VIP80, "A", 101, first, "GET /a HT"));
+        rig.settle();
+        assert_eq!(rig.c(seg(C, VIP80, "A", 103, first, "T /b HTTP")), Verdict::Dropped(Counter::ContentOverlap));
+        let reset = rig.heard_one(0);
+        assert_eq!((reset.flags.as_str(), reset.seq), ("RA", first));
+        assert_eq!(rig.plane.content_connections(), 0);
+    }),
+    ("a head that is too slow is refused, and one never begun is let go", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(C, VIP80, "A", 101, first, "GET /a HT"));
+        rig.settle();
+        rig.pass(Duration::from_millis(4900));
+        rig.nothing_sent();
+        rig.pass(Duration::from_millis(200));
+        let said = rig.heard_one(0);
+        assert!(said.flags == "FPA" && said.text().starts_with("HTTP/1.1 408 "), "{said:?}");
+        let idle = "10.0.0.1:40001";
+        let first = rig.shake(seg(idle, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(idle, VIP80, "A", 101, first, ""));
+        rig.pass(Duration::from_secs(5));
+        let heard = rig.heard();
+        assert!(
+            heard.iter().any(|(_, said)| said.to == idle && said.flags == "FPA" && said.data.is_empty()),
+            "{heard:?}"
+        );
+    }),
+    ("the switch sends again what it replayed", || {
+        let mut rig = Rig::content(1);
+        let (_, port, _) = asked(&mut rig, GET);
+        rig.pass(Duration::from_millis(300));
+        assert_eq!(rig.heard_one(1).flags, "S", "the SYN again");
+        rig.s(port as u8, seg(R1, C, "SA", 6999, 101, ""));
+        assert_eq!(rig.heard_one(1).text(), GET);
+        rig.pass(Duration::from_millis(250));
+        assert_eq!(rig.heard_one(1).text(), GET, "once more");
+        rig.s(port as u8, seg(R1, C, "A", 7000, 101 + GET.len() as u32, ""));
+        rig.settle();
+        rig.pass(Duration::from_secs(5));
+        rig.nothing_sent();
+    }),
+    ("a server that refuses is replaced, then there is none", || {
+        let mut rig = Rig::content(2);
+        let (first, port, _) = asked(&mut rig, GET);
+        let real = |port: u16| if port == 1 { R1 } else { R2 };
+        rig.s(port as u8, seg(real(port), C, "RA", 0, 101, ""));
+        let syn = rig.heard_one(3 - port);
+        assert_eq!((syn.flags.as_str(), syn.seq), ("S", 100));
+        rig.s(3 - port as u8, seg(real(3 - port), C, "RA", 0, 101, ""));
+        let said = rig.heard_one(0);
+        assert!(said.text().starts_with("HTTP/1.1 503 ") && said.seq == first, "{said:?}");
+        assert_eq!((rig.live(1), rig.live(2)), (0, 0));
+    }),
+    ("a server that does not answer is replaced", || {
+        let mut rig = Rig::content(2);
+        let (_, port, _) = asked(&mut rig, GET);
+        rig.pass(Duration::from_secs(2));
+        let heard = rig.heard();
+        let to_other = heard.iter().filter(|(by, seg)| *by == 3 - port && seg.flags == "S").count();
+        assert!(to_other >= 1 && heard.iter().filter(|(by, _)| *by == port).count() == 2, "{heard:#?}");
+    }),
+    ("an answer is sent again until it is acknowledged, and the client is heard out", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        let bad = "GET /a HTTP/1.1\nHost: x\r\n\r\n";
+        rig.c(seg(C, VIP80, "PA", 101, first, bad));
+        let said = rig.heard_one(0);
+        assert!(said.text().starts_with("HTTP/1.1 400 "), "{said:?}");
+        assert_eq!((said.ack, said.flags.as_str()), (101 + bad.len() as u32, "FPA"));
+        assert_eq!(rig.plane.counters().iter().find(|(name, _)| *name == "content.refused.bare-lf").unwrap().1, 1);
+        rig.pass(Duration::from_millis(250));
+        assert_eq!(rig.heard_one(0), said);
+        let behind = first.wrapping_add(said.data.len() as u32 + 1);
+        rig.c(seg(C, VIP80, "FA", said.ack, behind, ""));
+        assert_eq!(rig.heard_one(0).ack, said.ack + 1);
+        rig.pass(Duration::from_secs(15));
+        rig.nothing_sent();
+        assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("requests go where their rules say, and servers are kept for later", || {
+        let mut rig = two_groups();
+        let one = "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let two = "GET /2 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let (first, port) = spliced(&mut rig, one);
+        assert_eq!(port, 1);
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        let (len, part) = (one.len() as u32, response.len() as u32);
+        rig.s(1, seg(R1, C, "PA", 7000, 101 + len, response));
+        rig.settle();
+        // To the other server: a SYN numbered the client's next byte - 1; the first hears the acknowledgement.
+        rig.c(seg(C, VIP80, "PA", 101 + len, first.wrapping_add(part), two));
+        let heard = rig.heard();
+        let [(1, ack), (2, syn)] = &heard[..] else { panic!("{heard:#?}") };
+        assert_eq!((ack.flags.as_str(), ack.seq, ack.ack), ("A", 101 + len, 7000 + part));
+        assert_eq!((syn.flags.as_str(), syn.seq), ("S", 100 + len));
+        rig.s(2, seg(R2, C, "SA", 900, 101 + len, ""));
+        let replay = rig.heard_one(2);
+        assert_eq!((replay.seq, replay.ack, replay.text()), (101 + len, 901, two));
+        rig.s(2, seg(R2, C, "PA", 901, 101 + 2 * len, response));
+        let got = rig.heard_one(0);
+        assert_eq!((got.seq, got.ack, got.text()), (first.wrapping_add(part), 101 + 2 * len, response));
+        assert_eq!((rig.live(1), rig.live(2)), (1, 1));
+        rig.settle();
+        // Back to the first, in place: it has not seen what the other got.
+        assert_eq!(rig.c(seg(C, VIP80, "PA", 101 + 2 * len, first.wrapping_add(2 * part), one)), Verdict::Forwarded);
+        let heard = rig.heard();
+        let [(1, again), (2, ack)] = &heard[..] else { panic!("{heard:#?}") };
+        assert_eq!((again.seq, again.ack, again.text()), (101 + len, 7000 + part, one));
+        assert_eq!((ack.flags.as_str(), ack.ack), ("A", 901 + part));
+        rig.s(1, seg(R1, C, "PA", 7000 + part, 101 + 2 * len, response));
+        let got = rig.heard_one(0);
+        assert_eq!((got.seq, got.ack), (first.wrapping_add(2 * part), 101 + 3 * len));
+        // The other repeats itself: it is told again, and the client hears nothing.
+        rig.s(2, seg(R2, C, "PA", 901, 101 + 2 * len, response));
+        let told = rig.heard_one(2);
+        assert_eq!((told.seq, told.ack), (101 + 2 * len, 901 + part));
+    }),
+    ("pipelined requests wait for their turn", || {
+        let mut rig = two_groups();
+        let (one, two) = ("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (first, port, _) = asked(&mut rig, &format!("{one}{two}"));
+        assert_eq!(port, 1);
+        rig.s(1, seg(R1, C, "SA", 6999, 101, ""));
+        assert_eq!(rig.heard_one(1).text(), one, "the first alone");
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        let (len, part) = (one.len() as u32, response.len() as u32);
+        rig.s(1, seg(R1, C, "PA", 7000, 101 + len, response));
+        assert_eq!(rig.heard_one(0).text(), response);
+        rig.c(seg(C, VIP80, "A", 101 + 2 * len, first.wrapping_add(part), ""));
+        let heard = rig.heard();
+        let syn = heard.iter().find(|(port, _)| *port == 2).unwrap();
+        assert_eq!((syn.1.flags.as_str(), syn.1.seq), ("S", 100 + len));
+        rig.s(2, seg(R2, C, "SA", 900, 101 + len, ""));
+        assert_eq!(rig.heard_one(2).text(), two);
+    }),
+    ("in first-request mode everything follows the first", || {
+        let mut rig = two_groups();
+        rig.service(VIP80, |service| service.switching = Switching::FirstRequest);
+        let (one, two) = ("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (first, _) = spliced(&mut rig, one);
+        assert_eq!(rig.c(seg(C, VIP80, "PA", 101 + one.len() as u32, first, two)), Verdict::Forwarded);
+        assert_eq!(rig.heard_one(1).text(), two);
+    }),
+    ("windows, clocks and selective acknowledgements are translated", || {
+        let mut rig = Rig::content(1);
+        let syn = Seg {
+            mss: Some(1460),
+            scale: Some(3),
+            sack_permitted: true,
+            clocks: Some((5000, 0)),
+            ..seg(C, VIP80, "S", 100, 0, "")
+        };
+        let answer = rig.shake(syn);
+        let (first, own) = (answer.seq.wrapping_add(1), answer.clocks.unwrap().0);
+        rig.c(Seg { clocks: Some((5001, own)), ..seg(C, VIP80, "PA", 101, first, GET) });
+        rig.settle();
+        let up = Seg {
+            mss: Some(1460),
+            scale: Some(9),
+            sack_permitted: true,
+            clocks: Some((77, 5001)),
+            window: 1000,
+            ..seg(R1, C, "SA", 6999, 101, "")
+        };
+        rig.s(1, up);
+        let replay = rig.heard_one(1);
+        assert_eq!((replay.clocks, replay.window), (Some((5001, 77)), 1000), "the client's own scale");
+        let end = 101 + GET.len() as u32;
+        let ack = Seg { window: 10, clocks: Some((78, 5001)), ..seg(R1, C, "A", 7000, end, "") };
+        rig.s(1, ack);
+        let got = rig.heard_one(0);
+        assert_eq!(got.window, 40, "10 << 9 is 40 << 7");
+        let (value, echo) = got.clocks.unwrap();
+        assert!(echo == 5001 && value.wrapping_sub(own) < 1000, "{value} {own}");
+        let sack = vec![(first.wrapping_add(1000), first.wrapping_add(2000))];
+        rig.c(Seg { clocks: Some((5002, value)), sack, ..seg(C, VIP80, "A", end, first, "") });
+        let told = rig.heard_one(1);
+        assert_eq!((told.clocks, told.sack), (Some((5002, 78)), vec![(8000, 9000)]));
+    }),
+    ("a server with fewer options gets fewer", || {
+        let mut rig = Rig::content(1);
+        let syn =
+            Seg { scale: Some(3), sack_permitted: true, clocks: Some((5000, 0)), ..seg(C, VIP80, "S", 100, 0, "") };
+        let answer = rig.shake(syn);
+        let (first, own) = (answer.seq.wrapping_add(1), answer.clocks.unwrap().0);
+        rig.c(Seg { clocks: Some((5001, own)), ..seg(C, VIP80, "PA", 101, first, GET) });
+        rig.settle();
+        rig.s(1, seg(R1, C, "SA", 6999, 101, ""));
+        assert_eq!(rig.heard_one(1).window, 8000, "not scaled");
+        let end = 101 + GET.len() as u32;
+        rig.s(1, Seg { window: 64_000, ..seg(R1, C, "A", 7000, end, "") });
+        assert_eq!(rig.heard_one(0).window, 500);
+        let sack = vec![(first.wrapping_add(1000), first.wrapping_add(2000))];
+        rig.c(Seg { clocks: Some((5002, own)), sack, window: 1000, ..seg(C, VIP80, "A", end, first, "") });
+        let told = rig.heard_one(1);
+        assert_eq!((told.clocks, told.sack, told.window), (None, vec![], 8000));
+    }),
+    ("both close, and the last segments pass", || {
+        let mut rig = Rig::content(1);
+        let request = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let (first, _) = spliced(&mut rig, request);
+        let end = 101 + request.len() as u32;
+        rig.s(1, seg(R1, C, "FPA", 7000, end, "HTTP/1.1 200 OK\r\n\r\nhello"));
+        let got = rig.heard_one(0);
+        assert_eq!(got.flags, "FPA");
+        let behind = first.wrapping_add(got.data.len() as u32 + 1);
+        rig.c(seg(C, VIP80, "FA", end, behind, ""));
+        let fin = rig.heard_one(1);
+        assert_eq!((fin.flags.as_str(), fin.ack), ("FA", 7000 + got.data.len() as u32 + 1));
+        assert_eq!((rig.live(1), rig.plane.content_connections()), (0, 1));
+        rig.s(1, seg(R1, C, "A", fin.ack, end + 1, ""));
+        assert_eq!(rig.heard_one(0).ack, end + 1);
+        rig.pass(Duration::from_secs(14));
+        assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("exact RSTs of either side end it", || {
+        for by_client in [true, false] {
+            let mut rig = Rig::content(1);
+            let (first, _) = spliced(&mut rig, GET);
+            let end = 101 + GET.len() as u32;
+            match by_client {
+                true => rig.c(seg(C, VIP80, "R", end, 0, "")),
+                false => rig.s(1, seg(R1, C, "RA", 7000, end, "")),
+            };
+            let reset = rig.heard_one(u16::from(by_client));
+            assert!(reset.flags.starts_with('R') && reset.seq == if by_client { end } else { first });
+            assert_eq!(rig.live(1), 0);
+        }
+    }),
+    ("Force Remove resets both sides, and Remove waits for the last one", || {
+        let mut rig = Rig::content(1);
+        let (first, _) = spliced(&mut rig, GET);
+        rig.drain(VIP80, R1, 1);
+        assert!(rig.notices.is_empty());
+        rig.unbind(VIP80, R1);
+        rig.poll();
+        let heard = rig.heard();
+        let end = 101 + GET.len() as u32;
+        assert!(heard.iter().any(|(port, seg)| *port == 0 && seg.flags == "RA" && seg.seq == first), "{heard:#?}");
+        assert!(heard.iter().any(|(port, seg)| *port == 1 && seg.flags == "RA" && seg.seq == end), "{heard:#?}");
+        assert_eq!(format!("{:?}", rig.notices), "[Cut { binding: BindingId(1), cut: 1 }]");
+        rig.c(seg(C, VIP80, "A", end, first, ""));
+        assert_eq!(rig.heard_one(0).flags, "R", "a tombstone");
+        rig.pass(Duration::from_secs(8));
+        assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("the same ends again, after the end", || {
+        let mut rig = Rig::content(1);
+        let (_, _) = spliced(&mut rig, GET);
+        rig.c(seg(C, VIP80, "R", 101 + GET.len() as u32, 0, ""));
+        rig.settle();
+        let answer = rig.shake(seg(C, VIP80, "S", 90_000, 0, ""));
+        rig.c(seg(C, VIP80, "PA", 90_001, answer.seq.wrapping_add(1), GET));
+        let syn = rig.heard_one(1);
+        assert_eq!((syn.flags.as_str(), syn.seq), ("S", 90_000));
+        assert_eq!(rig.plane.content_connections(), 1);
+    }),
+];

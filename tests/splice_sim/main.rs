@@ -1,0 +1,20 @@
+//! Clients, a plane, servers and a bad network between them, simulated from a seed. Both ends are TCP implementations
+//! that share nothing with the plane: smoltcp, and a hand-made sender of odd segments (`raw.rs`). Only the plane's
+//! public face is used.
+//!
+//! What must hold is checked at the ends: a server notes which request it was asked and byte by byte what came with
+//! it; a client checks which server answered and every byte of the answer. Afterwards nothing may be left in the plane.
+//!
+//! `ACM_SIM_SEEDS=100000` runs more seeds; `ACM_SIM_SEED=41` replays one and prints every frame.
+
+mod browser;
+mod client;
+mod dialogue;
+mod host;
+mod raw;
+mod road;
+mod seeds;
+mod segment;
+mod talk;
+mod web;
+mod world;

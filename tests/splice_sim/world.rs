@@ -1,0 +1,500 @@
+//! A world: one plane, its clients behind port 0 and a server behind each other port, and virtual time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use acm_switch::acm::table::ServiceTable;
+use acm_switch::acm::words::*;
+use acm_switch::base::addr::Mac;
+use acm_switch::base::id::{BindingId, Name, PortId, ServiceId};
+use acm_switch::base::time::Time;
+use acm_switch::plane::tcp::Timeouts;
+use acm_switch::plane::{Out, Plane, PlaneConfig};
+use acm_switch::wire::frame::{Batch, Egress};
+
+use super::browser::Browser;
+use super::client::{Carrier, Client};
+use super::dialogue::{Ending, Errand, Fate};
+use super::host::Manner;
+use super::raw::Raw;
+use super::road::{Packet, Trouble, finish};
+use super::segment::{describe, is_right};
+use super::web::Web;
+
+pub(crate) const SWITCH: Mac = Mac([2, 0xac, 0, 0, 0, 1]);
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+pub(crate) const PORT: u16 = 80;
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+/// When every client must have finished. Virtual, so generous: a lost segment costs a second and doubles.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// A server to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) group: &'static str,
+    pub(crate) manner: Manner,
+    /// Bound, but nobody is there.
+    pub(crate) is_absent: bool,
+    /// Bound, but nobody listens.
+    pub(crate) is_shut: bool,
+    pub(crate) aborts: Option<(u32, usize)>,
+}
+
+/// Everything a seed decides.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Which of the tests it belongs to.
+    pub(crate) kind: &'static str,
+    pub(crate) front: Trouble,
+    pub(crate) back: Trouble,
+    pub(crate) places: Vec<Place>,
+    pub(crate) clients: Vec<(Errand, Carrier)>,
+    /// The servers that may see a path at all.
+    pub(crate) allowed: fn(&str, &[Place]) -> Vec<u32>,
+    /// One path, one server.
+    pub(crate) hashes: fn(&str) -> bool,
+    /// Settings of the service, before anything is bound.
+    pub(crate) service: Service,
+    /// Frames reach the plane in batches, as from a worker.
+    pub(crate) in_batches: bool,
+    /// Super-frames reach hosts whole.
+    pub(crate) whole: bool,
+}
+
+/// A service without content, round robin.
+pub(crate) fn plain_service() -> Service {
+    let key = ServiceKey::tcp(SocketAddr::from((VIP, PORT)));
+    Service { groups: Default::default(), ..Service::new(ServiceId(1), key) }
+}
+
+/// Something on its way: when it arrives, a number that keeps the order, where.
+struct Arrival {
+    at: Time,
+    order: u64,
+    to: To,
+    packet: Packet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    /// The plane, by this port.
+    Plane(u16),
+    Client(usize),
+    Web(usize),
+}
+
+impl PartialEq for Arrival {
+    fn eq(&self, other: &Arrival) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Arrival {}
+impl PartialOrd for Arrival {
+    fn partial_cmp(&self, other: &Arrival) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Arrival {
+    fn cmp(&self, other: &Arrival) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) now: Time,
+    pub(crate) plane: Plane,
+    pub(crate) clients: Vec<Client>,
+    /// `None`: nobody is there.
+    pub(crate) webs: Vec<Option<Web>>,
+    pub(crate) wrong: Vec<String>,
+    pub(crate) trace: bool,
+    /// Frames that crossed the plane.
+    pub(crate) frames: u64,
+    road: BinaryHeap<Reverse<Arrival>>,
+    order: u64,
+    coins: fastrand::Rng,
+    batch: Batch,
+    out: Out,
+    client_wakes: Vec<Option<Time>>,
+    web_wakes: Vec<Option<Time>>,
+}
+
+pub(crate) fn server_mac(n: usize) -> Mac {
+    Mac([2, 0, 0, 0, 1, n as u8 + 1])
+}
+
+pub(crate) fn server_ip(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, 11 + n as u8)
+}
+
+fn client_mac(n: usize) -> Mac {
+    Mac([2, 0, 0, 0, 2, n as u8])
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, trace: bool) -> World {
+        let now = Time::from_secs(1);
+        // smoltcp waits up to a minute before it sends again.
+        let timeouts =
+            Timeouts { closed: Duration::from_secs(150), established: Duration::from_secs(400), ..Timeouts::default() };
+        let config = PlaneConfig { flows_max: 128, timeouts, ..PlaneConfig::new(SWITCH, vec![OWN.into()], plan.seed) };
+        let client = |(n, (errand, carrier)): (usize, &(Errand, Carrier))| {
+            let (own, errand) =
+                ((client_mac(n), Ipv4Addr::new(10, 1, 0, 1 + n as u8), 40_000 + n as u16), errand.clone());
+            match *carrier {
+                Carrier::Smoltcp(manner) => {
+                    Client::Browser(Box::new(Browser::new(own, (VIP, PORT), errand, manner, now)))
+                }
+                Carrier::Raw(style) => {
+                    Client::Raw(Box::new(Raw::new(own, (VIP, PORT), errand, style, plan.seed ^ n as u64)))
+                }
+            }
+        };
+        let lies = plan.clients.iter().any(|(errand, _)| errand.anything_goes);
+        let server = |(n, place): (usize, &Place)| {
+            let port = if place.is_shut { 9 } else { 8080 };
+            let mut web = Web::new(n as u32 + 1, server_mac(n), server_ip(n), port, place.manner, now);
+            web.aborts.extend(place.aborts);
+            web.hears_lies = lies;
+            (!place.is_absent).then_some(web)
+        };
+        let mut world = World {
+            now,
+            plane: Plane::new(config),
+            clients: plan.clients.iter().enumerate().map(client).collect(),
+            webs: plan.places.iter().enumerate().map(server).collect(),
+            wrong: vec![],
+            trace,
+            frames: 0,
+            road: BinaryHeap::new(),
+            order: 0,
+            coins: fastrand::Rng::with_seed(plan.seed ^ 0x0ad5),
+            batch: Batch::new(8, 17_000),
+            out: Out::new(),
+            client_wakes: vec![Some(now); plan.clients.len()],
+            web_wakes: vec![Some(now); plan.places.len()],
+            plan,
+        };
+        world.publish();
+        world.introduce();
+        world
+    }
+
+    fn publish(&mut self) {
+        let mut draft = ServiceTable::default().edit();
+        let key = self.plan.service.key;
+        draft.put_service(self.plan.service.clone()).expect("a valid service");
+        for (n, place) in self.plan.places.iter().enumerate() {
+            let will = Will {
+                admin: AdminState::Up,
+                group: place.group.parse::<Name>().expect("a name"),
+                weight: 1,
+                max_conns: None,
+                owner: operator(),
+                identity: None,
+                lease: None,
+                health: Arc::default(),
+            };
+            let observed = Observed { health: Health::Passing, mac: Some(server_mac(n)), lapsed: false };
+            let real = SocketAddr::from((server_ip(n), 8080));
+            let binding = Binding { id: BindingId(n as u64 + 1), real, will, observed };
+            draft.put_binding(&key, binding).expect("a valid binding");
+        }
+        self.plane.take_table(Arc::new(draft.finish()), self.now, &mut self.out);
+        self.collect();
+    }
+
+    /// Every station has been heard once, as after any ARP.
+    fn introduce(&mut self) {
+        let front = (0..self.clients.len()).map(|n| (0, client_mac(n)));
+        let back = (0..self.webs.len()).map(|n| (1 + n as u16, server_mac(n)));
+        for (port, mac) in front.chain(back).collect::<Vec<_>>() {
+            let mut frame = vec![0xff; 6];
+            frame.extend(mac.0);
+            frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+            frame.extend(mac.0);
+            frame.extend([10, 9, 9, 1, 0, 0, 0, 0, 0, 0, 10, 9, 9, 2]);
+            frame.resize(60, 0);
+            self.send(To::Plane(port), 0, Packet::plain(frame));
+        }
+    }
+
+    fn send(&mut self, to: To, way: u64, packet: Packet) {
+        self.order += 1;
+        let at = self.now + Duration::from_micros(way);
+        self.road.push(Reverse(Arrival { at, order: self.order, to, packet }));
+    }
+
+    /// Lets everything happen until this time, or until `enough`.
+    fn run_until(&mut self, end: Time, enough: impl Fn(&World) -> bool) {
+        while !enough(self) {
+            let arrives = self.road.peek().map(|Reverse(first)| first.at);
+            let wakes = self.client_wakes.iter().chain(&self.web_wakes).flatten().min().copied();
+            let Some(next) = [arrives, wakes, self.plane.next_deadline()].into_iter().flatten().min() else { break };
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        self.arrive();
+        if self.plane.next_deadline().is_some_and(|at| at <= self.now) {
+            self.plane.poll(self.now, &mut self.out);
+            self.collect();
+        }
+        for n in 0..self.clients.len() {
+            if self.client_wakes[n].is_some_and(|at| at <= self.now) {
+                let sent = self.clients[n].turn(self.now).into_iter().map(Packet::plain).collect();
+                self.client_wakes[n] = self.clients[n].wake(self.now);
+                self.to_plane(0, sent);
+            }
+        }
+        for n in 0..self.webs.len() {
+            if let Some(web) = &mut self.webs[n]
+                && self.web_wakes[n].is_some_and(|at| at <= self.now)
+            {
+                web.turn(self.now);
+                let sent: Vec<_> = web.host.sent().map(Packet::plain).collect();
+                self.web_wakes[n] = web.host.wake(self.now);
+                self.to_plane(1 + n as u16, sent);
+            }
+        }
+    }
+
+    fn to_plane(&mut self, port: u16, sent: Vec<Packet>) {
+        let trouble = if port == 0 { self.plan.front } else { self.plan.back };
+        for (way, packet) in trouble.carry(sent, &mut self.coins) {
+            self.send(To::Plane(port), way, packet);
+        }
+    }
+
+    /// What arrives now.
+    fn arrive(&mut self) {
+        while self.road.peek().is_some_and(|Reverse(first)| first.at <= self.now) {
+            let Some(Reverse(Arrival { to, packet, .. })) = self.road.pop() else { return };
+            match to {
+                To::Plane(port) => self.into_plane(port, packet),
+                To::Client(n) => {
+                    self.clients[n].hear(packet.bytes, self.now);
+                    self.client_wakes[n] = Some(self.now);
+                }
+                To::Web(n) => {
+                    self.webs[n].as_mut().expect("only to those who are there").hear(packet.bytes, self.now);
+                    self.web_wakes[n] = Some(self.now);
+                }
+            }
+            let next_is_more = self.road.peek().is_some_and(|Reverse(next)| {
+                next.at <= self.now && matches!(next.to, To::Plane(_)) && self.batch.room() > 0
+            });
+            if !self.batch.is_empty() && !(self.plan.in_batches && next_is_more) {
+                self.process();
+            }
+        }
+    }
+
+    fn into_plane(&mut self, port: u16, packet: Packet) {
+        assert!(self.batch.push(&packet.bytes, Egress::None), "a frame too long, or too many");
+        let frame = self.batch.frames_mut().last_mut().expect("pushed");
+        (frame.offload, frame.ingress) = (packet.offload, PortId(port));
+        self.frames += 1;
+    }
+
+    /// The plane takes what is in the batch.
+    fn process(&mut self) {
+        if self.trace {
+            for frame in self.batch.frames() {
+                eprintln!("{:>10} in  {} {}", self.now.micros(), frame.ingress.0, describe(frame.bytes()));
+            }
+        }
+        if self.plan.in_batches {
+            let mut verdicts = Vec::with_capacity(8);
+            self.plane.process_batch(&mut self.batch, self.now, &mut verdicts, &mut self.out);
+        } else {
+            for frame in self.batch.frames_mut() {
+                self.plane.process(frame, self.now, &mut self.out);
+            }
+        }
+        let batch = std::mem::replace(&mut self.batch, Batch::new(0, 0));
+        let mut leaving = vec![];
+        for frame in batch.frames().iter().filter(|frame| frame.egress != Egress::None) {
+            leaving.push((frame.egress, Packet { bytes: frame.bytes().to_vec(), offload: frame.offload }));
+        }
+        self.batch = batch;
+        self.batch.clear();
+        self.leave(leaving);
+        self.collect();
+    }
+
+    /// Sends what the plane made itself.
+    fn collect(&mut self) {
+        let mut leaving = vec![];
+        for frame in self.out.frames.frames().iter().filter(|frame| frame.egress != Egress::None) {
+            leaving.push((frame.egress, Packet { bytes: frame.bytes().to_vec(), offload: frame.offload }));
+        }
+        self.out.frames.clear();
+        self.out.notices.clear();
+        self.leave(leaving);
+    }
+
+    fn leave(&mut self, frames: Vec<(Egress, Packet)>) {
+        for port in 0..=self.webs.len() as u16 {
+            let goes = |egress: &Egress| match egress {
+                Egress::None => false,
+                Egress::Port(id) => id.0 == port,
+                Egress::AllBut(id) => id.0 != port,
+                Egress::All => true,
+            };
+            let burst: Vec<Packet> = frames.iter().filter(|(egress, _)| goes(egress)).map(|(_, p)| p.clone()).collect();
+            if burst.is_empty() {
+                continue;
+            }
+            if self.trace {
+                for packet in &burst {
+                    eprintln!("{:>10} out {port} {}", self.now.micros(), describe(&packet.bytes));
+                }
+            }
+            let whole = self.plan.whole;
+            let burst: Vec<Packet> = burst.into_iter().flat_map(|packet| finish(packet, !whole)).collect();
+            if let Some(packet) = burst.iter().find(|packet| !is_right(&packet.bytes)) {
+                self.wrong.push(format!("a wrong checksum: {}", describe(&packet.bytes)));
+            }
+            let trouble = if port == 0 { self.plan.front } else { self.plan.back };
+            let trouble = Trouble { merge: 0.0, ..trouble };
+            for (way, packet) in trouble.carry(burst, &mut self.coins) {
+                self.deliver(port, way, packet);
+            }
+        }
+    }
+
+    fn deliver(&mut self, port: u16, way: u64, packet: Packet) {
+        let is_for = |mac: Mac| packet.bytes[0] & 1 != 0 || packet.bytes[..6] == mac.0;
+        let stations: Vec<To> = match port {
+            0 => (0..self.clients.len()).filter(|n| is_for(client_mac(*n))).map(To::Client).collect(),
+            n => {
+                let n = usize::from(n) - 1;
+                (self.webs[n].is_some() && is_for(server_mac(n))).then_some(To::Web(n)).into_iter().collect()
+            }
+        };
+        for to in stations {
+            self.send(to, way, packet.clone());
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.clients.iter().all(|client| client.dialogue().is_over())
+    }
+
+    /// Lives the whole life of the world and checks it.
+    pub(crate) fn live(&mut self) {
+        self.run_until(self.now + PATIENCE, World::is_over);
+        for (n, client) in self.clients.iter().enumerate() {
+            let dialogue = client.dialogue();
+            if !dialogue.is_over() && !dialogue.errand.anything_goes {
+                let (answered, all) = (dialogue.answered, dialogue.errand.asks.len());
+                self.wrong.push(format!("client {n} still waits: {answered} of {all} requests answered"));
+            }
+        }
+        // The last FINs, and what hosts keep after them.
+        self.run_until(self.now + Duration::from_secs(100), |_| false);
+        self.check_connections();
+        self.check_requests();
+        self.age();
+        if self.plane.flows() > 0 {
+            self.wrong.push(format!("{} flows left behind", self.plane.flows()));
+        }
+        for client in &mut self.clients {
+            let found = client.wrong();
+            if !client.dialogue().errand.anything_goes {
+                self.wrong.extend(found);
+            }
+        }
+        let webs = self.webs.iter_mut().flatten();
+        self.wrong.extend(webs.flat_map(|web| [&mut web.wrong, &mut web.host.wrong].map(std::mem::take).concat()));
+    }
+
+    /// Longer than any flow is remembered.
+    fn age(&mut self) {
+        let end = self.now + Duration::from_secs(1000);
+        while self.now < end && self.plane.flows() > 0 {
+            // A worker sleeps until the deadline; a late one must do as well, and is cheaper here.
+            self.now = self.now + Duration::from_secs(1);
+            self.plane.poll(self.now, &mut self.out);
+            self.collect();
+            self.step();
+        }
+    }
+
+    /// Where everybody says good-bye, nothing stays open.
+    fn check_connections(&mut self) {
+        let is_polite = |errand: &Errand| {
+            matches!(errand.ending, Ending::Closes | Ending::HalfCloses)
+                && !errand.may_be_reset
+                && !errand.anything_goes
+        };
+        if !self.clients.iter().all(|client| is_polite(&client.dialogue().errand)) {
+            return;
+        }
+        for (n, client) in self.clients.iter_mut().enumerate() {
+            if client.is_open() {
+                self.wrong.push(format!("client {n}'s connection is still open"));
+            }
+        }
+        for web in self.webs.iter_mut().flatten() {
+            let open = web.open();
+            if open > 0 {
+                self.wrong.push(format!("server {} still has {open} connections", web.name));
+            }
+        }
+    }
+
+    /// What servers say they served is what clients say was answered; nobody was asked what is not his; one path met one
+    /// server where paths are hashed.
+    fn check_requests(&mut self) {
+        for web in self.webs.iter().flatten() {
+            for path in &web.paths {
+                if !(self.plan.allowed)(path, &self.plan.places).contains(&web.name) {
+                    self.wrong.push(format!("server {} was asked for {path}", web.name));
+                }
+            }
+        }
+        let mut homes: BTreeMap<&str, u32> = BTreeMap::new();
+        for dialogue in self.clients.iter().map(Client::dialogue).filter(|dialogue| !dialogue.errand.anything_goes) {
+            for (n, ask) in dialogue.errand.asks.iter().enumerate() {
+                let served = |web: &Web| web.served.get(&ask.id).map(|times| (web.name, *times));
+                let served: Vec<(u32, u32)> = self.webs.iter().flatten().filter_map(served).collect();
+                match (dialogue.answers.get(n), &served[..]) {
+                    (Some(0), []) | (None, []) => {}
+                    (Some(name), [(server, 1)]) if name == server => {
+                        if (self.plan.hashes)(&ask.path) && *homes.entry(&ask.path).or_insert(*name) != *name {
+                            self.wrong.push(format!("{} was served by {name} and by another", ask.path));
+                        }
+                    }
+                    (None, [(_, 1)]) if dialogue.fate == Fate::Broken => {}
+                    (answer, served) => {
+                        let id = ask.id;
+                        self.wrong.push(format!("{id:?} was answered by {answer:?} and served by {served:?}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Panics
+    /// If anything was wrong, naming the seed.
+    pub(crate) fn must_be_right(&self) {
+        let (seed, kind) = (self.plan.seed, self.plan.kind);
+        assert!(
+            self.wrong.is_empty(),
+            "seed {seed}: {}\nreplay: ACM_SIM_SEED={seed} cargo test --test splice_sim one_{kind}_seed",
+            self.wrong.join("; ")
+        );
+    }
+}
