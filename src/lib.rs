@@ -27,6 +27,7 @@
 //! | 1 | [`acm`] | the contract: primitives, `AcmSwitch`, `ServiceTable`, the model, the conformance suite | base |
 //! | 2 | [`beacon`] | what managers and agents say to each other: codec, keys, freshness | base, acm |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
+//! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
 //! | 2 | [`plane`] | the forwarding plane, pure | base, wire, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
@@ -46,6 +47,7 @@ pub mod base;
 pub mod beacon;
 pub mod cli;
 pub mod console;
+pub mod content;
 pub mod driver;
 pub mod health;
 pub mod lab;

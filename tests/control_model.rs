@@ -1,5 +1,5 @@
 //! The local switch's decisions against the model's: the same random primitives, health findings, connections and
-//! time steps give the same answers and the same List. The two share no code but the words of the contract.
+//! time steps give the same answers and the same List. The two share no code but the words of the contract, with its checks.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -14,6 +14,7 @@ use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{
     Add, Caller, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
 };
+use acm_switch::acm::rules::{Action, Case, Condition, HashOptions, Rule, RuleEdit, TextMatch};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{
     BindingKey, DropMode, Health, HealthDepth, HealthProfile, Refusal, Scheduler, ServiceKey, default_group,
@@ -60,9 +61,9 @@ fn add() -> impl Strategy<Value = Primitive> {
     let weight = proptest::option::of(prop_oneof![8 => 0..4u16, 1 => Just(1001)]);
     let max_conns = proptest::option::of(0..3u32);
     let lease = proptest::option::of(prop_oneof![6 => 1..5u64, 1 => Just(0)]);
-    let owner = prop_oneof![7 => Just("operator"), 1 => Just("team-7")];
+    let owner = (prop_oneof![7 => Just("operator"), 1 => Just("team-7")], proptest::option::weighted(0.2, 0..3u8));
     (ends, group, weight, max_conns, lease, proptest::option::of(profile()), owner).prop_map(
-        |((to, of), group, weight, max_conns, lease, health, owner)| {
+        |((to, of), group, weight, max_conns, lease, health, (owner, identity))| {
             Primitive::Add(Add {
                 service: service(to),
                 real: real(of),
@@ -71,6 +72,7 @@ fn add() -> impl Strategy<Value = Primitive> {
                 max_conns,
                 lease: lease.map(Span::secs),
                 health,
+                identity: identity.map(|n| format!("web-{n}").parse().unwrap()),
                 owner: owner.parse().unwrap(),
             })
         },
@@ -98,11 +100,47 @@ fn drop_new() -> impl Strategy<Value = Primitive> {
 fn set_service() -> impl Strategy<Value = Primitive> {
     let scheduler = proptest::option::of(prop_oneof![Just(Scheduler::LeastConn), Just(Scheduler::Weighted)]);
     let group = prop_oneof![Just(default_group()), Just("blue".parse().unwrap())];
-    (0..2usize, group, scheduler, proptest::option::of(profile()), proptest::option::of(Just(Refusal::Reset))).prop_map(
-        |(of, group, scheduler, health, when_none)| {
-            Primitive::SetService(SetService { group, scheduler, health, when_none, ..SetService::new(service(of)) })
+    let health = proptest::option::of(profile());
+    (0..2usize, group, scheduler, health, proptest::option::of(Just(Refusal::Reset)), content()).prop_map(
+        |(of, group, scheduler, health, when_none, content)| {
+            let service = service(of);
+            Primitive::SetService(SetService { service, group, scheduler, health, when_none, ..content })
         },
     )
+}
+
+/// What can be said about content to a switch that does not look into requests, with some mistakes.
+fn content() -> impl Strategy<Value = SetService> {
+    let name = || (0..4u8).prop_map(|n| format!("r{n}").parse().unwrap());
+    let then = prop_oneof![Just(Action::Reset), Just(Action::default_action())];
+    let when = prop_oneof![
+        4 => Just(vec![]),
+        4 => Just(vec![Condition::Path(TextMatch::Prefix("/img/".into()))]),
+        1 => Just(vec![Condition::Path(TextMatch::Prefix("img".into()))]),
+    ];
+    let rule = move || {
+        let parts = (name(), when.clone(), then.clone());
+        parts.prop_map(|(name, when, then)| Rule { name, when, case: Case::Sensitive, then })
+    };
+    let edit = prop_oneof![
+        3 => (rule(), proptest::option::of(0..4usize)).prop_map(|(rule, at)| RuleEdit::Insert { rule, at }),
+        1 => name().prop_map(|name| RuleEdit::Remove { name }),
+        1 => (name(), 0..4usize).prop_map(|(name, at)| RuleEdit::Move { name, at }),
+    ];
+    let hash = prop_oneof![
+        Just(HashOptions { cookie: Some("sid".into()), ..HashOptions::default() }),
+        Just(HashOptions { cookie: Some("s d".into()), ..HashOptions::default() }),
+    ];
+    let rules = proptest::option::weighted(0.2, proptest::collection::vec(rule(), 0..3));
+    let all = (rules, proptest::option::weighted(0.4, edit), proptest::option::weighted(0.1, hash));
+    let default = proptest::option::weighted(0.1, Just(Action::Reset));
+    (all, default).prop_map(|((rules, edit, hash), default_action)| SetService {
+        rules,
+        edit,
+        hash,
+        default_action,
+        ..SetService::new(service(0))
+    })
 }
 
 fn primitive() -> impl Strategy<Value = Primitive> {

@@ -44,7 +44,7 @@ fn serve(manager: &mut Manager, crowd: &mut Crowd, now: Time) {
         }
         for action in actions {
             match action {
-                Action::Job(switch, job) => manager.job_done(switch, done(job), now),
+                Action::Job(switch, job) => manager.job_done(switch, done(*job), now),
                 Action::Send(To::All, bytes) => crowd.hear(&bytes, now),
                 _ => {}
             }

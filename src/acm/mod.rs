@@ -1,6 +1,7 @@
 //! The contract: what Active Connection Management asks of any switch.
 //!
 //! * [`words`]: virtual service, real, binding, group, rule, health profile; will and observation are apart.
+//! * [`rules`]: the words of content switching: rules, what a group hashes, persistence.
 //! * [`primitive`]: the calls (Add, Remove, Force Remove, Drop, service set and remove) and their outcomes, as data.
 //! * [`list`]: the List primitive: filters, rows, one consistent snapshot.
 //! * [`error`], [`event`]: what can go wrong and what happened, as data.
@@ -25,6 +26,7 @@ pub mod list;
 pub mod model;
 pub mod primitive;
 pub mod recent;
+pub mod rules;
 pub mod switch;
 pub mod table;
 pub mod validate;

@@ -136,7 +136,7 @@ impl AcmBox {
             | EventKind::ServiceRemoved { .. }
             | EventKind::Changed { .. }
             | EventKind::Lost => self.must_look = true,
-            EventKind::State { .. } | EventKind::Drop { .. } => {}
+            EventKind::State { .. } | EventKind::Drop { .. } | EventKind::RulesChanged { .. } => {}
         }
     }
 

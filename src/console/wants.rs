@@ -173,7 +173,7 @@ pub(super) fn predictor(scheduler: Scheduler) -> Option<Predictor> {
         Scheduler::LeastConn => Some(Predictor::LeastConn),
         Scheduler::RoundRobin => Some(Predictor::RoundRobin),
         Scheduler::Weighted => Some(Predictor::Weighted),
-        Scheduler::Random | Scheduler::SourceHash => None,
+        Scheduler::Random | Scheduler::SourceHash | Scheduler::UrlHash | Scheduler::CookieHash => None,
     }
 }
 

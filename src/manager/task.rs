@@ -209,7 +209,7 @@ impl Host {
             match action {
                 Action::Send(To::All, bytes) => drop(self.sockets.send_to_all(&bytes)),
                 Action::Send(To::One(to), bytes) => drop(self.sockets.send_to(&bytes, to)),
-                Action::Job(switch, job) => self.switches[switch].give(Order::Do(job)),
+                Action::Job(switch, job) => self.switches[switch].give(Order::Do(*job)),
                 Action::Disconnect => {
                     for switch in &self.switches {
                         switch.give(Order::LetGo);

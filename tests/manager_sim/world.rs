@@ -388,7 +388,7 @@ impl World {
         match action {
             Action::Send(to, bytes) => self.send(Node::Manager(n), to, bytes),
             Action::Job(switch, job) => {
-                self.push(self.now, Event::Perform { is_there: false, manager: n, run, switch, job });
+                self.push(self.now, Event::Perform { is_there: false, manager: n, run, switch, job: *job });
             }
             Action::Disconnect => self.managers[n].streams.clear(),
             Action::Probe(target) => {

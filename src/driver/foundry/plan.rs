@@ -122,7 +122,7 @@ fn predictor_for(scheduler: Scheduler) -> Result<Predictor, AcmError> {
         Scheduler::RoundRobin => Ok(Predictor::RoundRobin),
         Scheduler::Weighted => Ok(Predictor::Weighted),
         Scheduler::LeastConn => Ok(Predictor::LeastConn),
-        Scheduler::Random | Scheduler::SourceHash => {
+        Scheduler::Random | Scheduler::SourceHash | Scheduler::UrlHash | Scheduler::CookieHash => {
             unsupported(Feature::Option, format!("scheduler {scheduler}: a ServerIron has no such predictor"))
         }
     }
@@ -527,7 +527,7 @@ impl<'a> Planner<'a> {
 
     fn set_service(mut self, set: &SetService) -> Result<Plan, AcmError> {
         only_default_group(&set.group)?;
-        if set.rules.as_ref().is_some_and(|rules| !rules.is_empty()) {
+        if set.needs_content() {
             return unsupported(Feature::ContentRules, "this driver sets none on a ServerIron");
         }
         if set.when_none == Some(Refusal::Reset) {

@@ -6,6 +6,7 @@ use super::answer::{Seen, SeenBackend};
 use super::name::{Check, ServerName};
 use super::profile::{Mapped, Removal};
 use crate::acm::list::{BindingRow, GroupRow, ServiceRow, State};
+use crate::acm::rules::{Action, Content, HashOptions, Persistence, Switching};
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::{BindingId, Name, ServiceId};
 
@@ -172,6 +173,7 @@ impl Backend {
             weight: server.seen.weight,
             max_conns: server.seen.max_conns,
             owner,
+            identity: None,
             lease: None,
             lease_left: None,
             deadline_left: None,
@@ -210,10 +212,18 @@ impl Backend {
             // `first`, `uri`, `hdr`: the contract has no word for them.
             _ => None,
         };
-        let group = |scheduler| GroupRow { group: default_group(), scheduler };
+        let group = |scheduler| GroupRow {
+            group: default_group(),
+            scheduler,
+            hash: HashOptions::default(),
+            persist: Persistence::default(),
+        };
         ServiceRow {
             service: self.service,
             id: ServiceId(self.id.into()),
+            content: Content::None,
+            switching: Switching::default(),
+            default_action: Action::default_action(),
             groups: scheduler.map(group).into_iter().collect(),
             drops: vec![],
             rules: vec![],

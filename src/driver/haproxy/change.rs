@@ -197,7 +197,7 @@ pub(super) fn set_service(backend: &Backend, set: &SetService) -> Result<(), Acm
         let why = format!("{what} of the backend `{}` belongs to HAProxy's configuration", backend.name);
         Err(AcmError::unsupported(Feature::Option, why))
     };
-    if set.rules.as_ref().is_some_and(|rules| !rules.is_empty()) {
+    if set.needs_content() {
         return Err(AcmError::unsupported(Feature::ContentRules, "HAProxy's rules belong to its configuration"));
     }
     let is_there = |scheduler| row.groups.iter().any(|group| group.group == set.group && group.scheduler == scheduler);

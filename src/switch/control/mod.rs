@@ -19,8 +19,8 @@ use ahash::AHashMap;
 
 use crate::acm::event::EventKind;
 use crate::acm::table::{Draft, ServiceTable};
-use crate::acm::words::{Binding, BindingKey, Group, HealthProfile, Refusal, Service, ServiceKey, default_group};
-use crate::base::id::{BindingId, Generation, Name, ServiceId};
+use crate::acm::words::{Binding, BindingKey, ServiceKey};
+use crate::base::id::{BindingId, Generation, Name};
 use crate::health::Target;
 use deadlines::Deadlines;
 
@@ -148,19 +148,5 @@ impl Control {
         self.effects.health.push(HealthOrder::Forget(gone.id));
         self.effects.urgent = true;
         Some(gone)
-    }
-}
-
-/// A service as it is when nothing was said about it.
-pub fn new_service(id: ServiceId, key: ServiceKey) -> Service {
-    Service {
-        id,
-        key,
-        groups: imbl::OrdMap::unit(default_group(), Group::default()),
-        health: Arc::new(HealthProfile::default()),
-        when_none: Refusal::Silent,
-        drops: imbl::Vector::new(),
-        rules: imbl::Vector::new(),
-        bindings: imbl::OrdMap::new(),
     }
 }

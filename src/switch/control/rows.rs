@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, ServiceRow};
+use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, RuleRow, ServiceRow};
 use crate::acm::table::ServiceTable;
 use crate::acm::words::{AdminState, Binding, BindingKey, Service};
 use crate::base::id::{BindingId, ServiceId};
@@ -51,10 +51,19 @@ fn service_row(service: &Service, tally: &Tally, now: Time) -> ServiceRow {
         groups: service
             .groups
             .iter()
-            .map(|(name, group)| GroupRow { group: name.clone(), scheduler: group.scheduler })
+            .map(|(name, group)| GroupRow {
+                group: name.clone(),
+                scheduler: group.scheduler,
+                hash: group.hash.clone(),
+                persist: group.persist.clone(),
+            })
             .collect(),
         drops: drops.collect(),
-        rules: service.rules.iter().cloned().collect(),
+        content: service.content,
+        switching: service.switching,
+        default_action: service.default_action.clone(),
+        // Without a look into requests no rule is ever hit.
+        rules: service.rules.iter().map(|rule| RuleRow { rule: rule.clone(), hits: 0 }).collect(),
         health: (*service.health).clone(),
         when_none: service.when_none,
         admitted,
@@ -80,6 +89,7 @@ fn binding_row(service: &Service, binding: &Binding, tally: &Tally, now: Time) -
         weight: binding.will.weight,
         max_conns: binding.will.max_conns,
         owner: binding.will.owner.clone(),
+        identity: binding.will.identity.clone(),
         lease: binding.will.lease.map(|lease| lease.period),
         lease_left: binding.will.lease.map(|lease| left(lease.until, now)),
         deadline_left: deadline.map(|deadline| left(deadline, now)),
