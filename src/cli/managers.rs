@@ -14,7 +14,6 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::manager::config::ManagerConfig;
 use super::output::{self, Style};
-use crate::acm::error::AcmError;
 use crate::base::span::Span;
 use crate::base::time::Time;
 use crate::beacon::config::random;
@@ -101,7 +100,7 @@ impl ManagersArgs {
         let managers: Vec<_> = asked.into_iter().map(|(node, parts)| report(node, parts)).collect();
         if managers.is_empty() {
             let why = format!("no manager answered within {}; is `acm manager` running with these keys?", self.wait);
-            return Err(AcmError::Timeout { waited_for: why }.into());
+            return Err(Failure::NoAnswer(why));
         }
         match self.style() {
             Style::Json => output::json(&Report { managers }),

@@ -509,7 +509,8 @@ impl Desk {
             _ => (RETRY_MIN * 2u32.saturating_pow(tries.min(10))).min(RETRY_MAX),
         };
         answer_asked(&mut self.asked, &why, news);
-        if tries == 0 {
+        // Told once, be it that it was reached before or never yet.
+        if !matches!(&self.link, Link::Down { why: Some(_), .. }) {
             news.push(News::Lost(why.clone()));
         }
         self.behind.get_or_insert(now);

@@ -6,6 +6,7 @@
 mod agent;
 #[path = "../support/agents.rs"]
 mod agents;
+mod hostile;
 mod rig;
 
 use std::time::Duration;
