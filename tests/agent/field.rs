@@ -187,13 +187,24 @@ impl Field {
         Ok(status.and_then(|status| status.code()))
     }
 
-    /// Bindings of the manager's that are active.
-    pub(crate) fn active(&self) -> Outcome<usize> {
+    fn rows(&self) -> Outcome<Vec<Value>> {
         let output = Command::new(ACM).args(["list", "--json", "--switch", &self.socket]).output()?;
         let listing: Value = serde_json::from_slice(&output.stdout).map_err(|_| text(&output))?;
         let rows = listing["bindings"].as_array().cloned().unwrap_or_default();
         let is_ours = |row: &&Value| row["service"].as_str().is_some_and(|service| service.starts_with(OURS));
-        Ok(rows.iter().filter(is_ours).filter(|row| row["state"] == "active").count())
+        Ok(rows.iter().filter(is_ours).cloned().collect())
+    }
+
+    /// Bindings of the manager's that are active.
+    pub(crate) fn active(&self) -> Outcome<usize> {
+        Ok(self.rows()?.iter().filter(|row| row["state"] == "active").count())
+    }
+
+    /// The one that is served at this address, with its port.
+    pub(crate) fn real_at(&self, address: &str) -> Outcome<String> {
+        let rows = self.rows()?;
+        let mut reals = rows.iter().filter_map(|row| row["real"].as_str());
+        Ok(reals.find(|real| real.starts_with(address)).ok_or("there is none")?.to_owned())
     }
 
     pub(crate) fn until_active(&self, count: usize) -> Outcome {

@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 mod field;
+mod operator;
 mod service;
 
 use std::path::Path;
@@ -119,6 +120,52 @@ fn a_dead_command_is_taken_out() -> Outcome {
     expect("and is not bound any more", field.active()? == 1)
 }
 
+/// A whole server dies, its agent too. A peer that had a connection to it says so.
+fn a_dead_server_is_reported_by_its_peer() -> Outcome {
+    let mut field = Field::with_manager(3)?;
+    let me = me();
+    let _third = field.start("s3", &run_web(&[], "s3", "port", &me))?;
+    let service = field.start("s1", &run_web(&[], "s1", "port", &me))?;
+    field.until_active(2)?;
+    let real = field.real_at("10.0.0.11")?;
+    let _witness = field.start("s2", &[&me, "service", "witness", &real])?;
+    field.until_active(3)?;
+    std::thread::sleep(Duration::from_millis(100));
+    let child = field::child_of(service.id())?;
+    field::kill(service.id(), rustix::process::Signal::KILL)?;
+    let killed = field::now_us();
+    field::kill(child, rustix::process::Signal::KILL)?;
+    until("it is out of service", Duration::from_secs(5), || Ok(field.active()? < 3))?;
+    let took_ms = (field::now_us() - killed) as f64 / 1000.0;
+    println!("kill -9 of server and agent to out of service, reported by a peer: {took_ms:.1} ms");
+    expect(&field.log()?, field.log()?.contains("the peer is gone"))
+}
+
+/// An operator's command, over the same control plane: drained, restarted, in force again, once for each roll.
+fn an_operator_restarts_it() -> Outcome {
+    let mut field = Field::with_manager(2)?;
+    let me = me();
+    let _other = field.start("s2", &run_web(&[], "s2", "port", &me))?;
+    let service = field.start("s1", &run_web(&[], "s1", "port", &me))?;
+    field.until_active(2)?;
+    let load = field.load(&["--requests-per-connection", "50", "--workers", "4"])?;
+    let real = field.real_at("10.0.0.11")?;
+    let command = |roll: &str| -> Result<(String, u32), Failed> {
+        let output = field.exec("s2", &[&me, "operator", &field.path("operators").to_string_lossy(), &real, roll])?;
+        Ok((field::text(&output), field::child_of(service.id())?))
+    };
+    let before = field::child_of(service.id())?;
+    let (said, first) = command("71")?;
+    expect(&said, said.contains("71 done") && first != before)?;
+    let (said, again) = command("71")?;
+    expect(&said, said.contains("71 done") && again == first)?;
+    let (said, second) = command("72")?;
+    expect(&said, said.contains("72 done") && second != first)?;
+    let ledger = field::final_ledger(load)?;
+    let lost = ["refused", "connect_timeouts", "reset", "timeouts", "other"].iter().any(|fate| ledger[fate] != 0);
+    expect(&format!("{ledger}"), !lost && ledger["ok"].as_u64() > Some(100))
+}
+
 /// The health command decides.
 fn a_failing_health_command_takes_it_out() -> Outcome {
     let mut field = Field::with_manager(2)?;
@@ -214,7 +261,7 @@ fn exit_codes() -> Outcome {
         (&["--instances", "0", "--", "true"][..], 2),
         (&["--bind", "web", "--", "true"][..], 1),
     ] {
-        let words = [RUN_WEB, line].concat();
+        let words = [&["timeout", "20", ACM], &RUN_WEB[1..], line].concat();
         let output = field.exec("s1", &words)?;
         expect(
             &format!("{line:?}: {:?}: {}", output.status, field::text(&output)),
@@ -247,9 +294,11 @@ fn obstacle() -> Option<String> {
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match &words[..] {
         ["service", way, name] => return service::main(way, name),
         ["poll", target] => return field::poll_main(target),
+        ["operator", words @ ..] => return operator::main(words),
         _ => {}
     }
     let mut arguments = Arguments::from_args();
@@ -263,6 +312,8 @@ fn main() -> ExitCode {
         ("udp", udp),
         ("without_a_manager", without_a_manager),
         ("a_manager_inside", a_manager_inside),
+        ("a_dead_server_is_reported_by_its_peer", a_dead_server_is_reported_by_its_peer),
+        ("an_operator_restarts_it", an_operator_restarts_it),
         ("exit_codes", exit_codes),
     ];
     let obstacle = if arguments.list { None } else { obstacle() };

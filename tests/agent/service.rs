@@ -30,6 +30,18 @@ fn serve(way: &str, name: &str) -> Result<(), Box<dyn std::error::Error>> {
             answer_all(&unsafe { TcpListener::from_raw_fd(3) }, &name)?;
         }
         "library" => answer_all(&*acm_switch::agent::bind("web")?, &name)?,
+        "witness" => {
+            let listener = acm_switch::agent::bind("web")?;
+            let peer = name.parse()?;
+            let mut connection = TcpStream::connect(peer)?;
+            std::thread::spawn(move || {
+                // Says nothing, so nothing comes but its end.
+                let _ = io::Read::read(&mut connection, &mut [0; 1]);
+                eprintln!("the peer is gone");
+                acm_switch::agent::report_peer_failure(peer, "the connection ended");
+            });
+            answer_all(&listener, &name)?;
+        }
         "port-udp" => send_back(&UdpSocket::bind(place()?)?)?,
         "library-udp" => send_back(&*acm_switch::agent::bind_udp("echo")?)?,
         other => return Err(format!("there is no way {other}").into()),

@@ -280,9 +280,8 @@ impl Instance {
                 self.acts.push(Act::Announce);
             }
             (State::Serving, Ok(())) => {
-                if std::mem::take(&mut self.failed_checks) >= self.treatment.fall {
-                    self.acts.push(Act::Announce);
-                }
+                let was_failing = std::mem::take(&mut self.failed_checks) >= self.treatment.fall;
+                self.acts.extend(was_failing.then_some(Act::Announce));
             }
             (State::Serving, Err(why)) => {
                 self.failed_checks += 1;
