@@ -11,7 +11,6 @@ use super::cookie::{Ends, abilities};
 use super::held::HELD_MAX;
 use super::{CLIENT_SIDE, Packet, mark};
 use crate::base::time::Time;
-use crate::content::head::HeadReader;
 use crate::wire::build::{self, Link, Segment};
 use crate::wire::frame::{Egress, FrameBuf};
 use crate::wire::parse::{Ip, Parsed, Tcp, TcpFlags};
@@ -151,7 +150,7 @@ impl Plane {
             next_leg: 0,
             held: None,
             sent: tcp.seq,
-            head: Some(Box::new(HeadReader::new(self.splices.config.head))),
+            head: None,
             watch: None,
             pending: None,
             answer: None,

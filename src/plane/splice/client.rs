@@ -166,8 +166,7 @@ impl Plane {
         out: &mut Out,
     ) -> Verdict {
         if connection.active.is_some() && connection.held.is_none() {
-            connection.watch = None;
-            connection.stage = Stage::Opaque;
+            self.make_opaque(connection, out);
             let verdict = self.pass_to_server(connection, packet);
             return self.after_pass(connection, true, verdict, now, out);
         }
@@ -331,7 +330,7 @@ impl Plane {
             connection.client_fin = true;
             if connection.stage == Stage::Exchange {
                 // No other request will come.
-                self.follow_no_more(connection, out);
+                self.ask_no_more(connection, out);
             }
             if connection.server_fin {
                 self.close(connection, now, out);
@@ -340,9 +339,27 @@ impl Plane {
         verdict
     }
 
-    /// From here on nothing is examined: everything is the business of client and server.
-    pub(super) fn follow_no_more(&mut self, connection: &mut Connection, out: &mut Out) {
-        connection.watch = None;
+    /// From here on nothing is examined: everything is the business of client and server, also what was held back.
+    pub(super) fn follow_no_more(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
+        self.make_opaque(connection, out);
+        connection.passed = connection.client_next;
+        self.replay(connection, now, out);
+    }
+
+    /// The same for a server that takes no other request: what was held back for one is void.
+    pub(super) fn ask_no_more(&mut self, connection: &mut Connection, out: &mut Out) {
+        self.make_opaque(connection, out);
+        let passed = connection.passed;
+        if let Some(held) = &mut connection.held {
+            held.truncate(passed);
+            if held.in_order().is_empty() {
+                self.drop_held(connection);
+            }
+        }
+    }
+
+    fn make_opaque(&mut self, connection: &mut Connection, out: &mut Out) {
+        (connection.watch, connection.head, connection.head_due) = (None, None, None);
         connection.stage = Stage::Opaque;
         self.end_parked(connection, out);
     }

@@ -100,6 +100,16 @@ impl Held {
         Ok(())
     }
 
+    /// Forgets what is from this number on.
+    pub(super) fn truncate(&mut self, from: Seq) {
+        let keep = usize::try_from(from.after(self.start)).unwrap_or(0).min(self.in_order().len());
+        self.bytes.truncate(keep);
+        self.pieces.clear();
+        if keep > 0 {
+            self.pieces.push((0, keep));
+        }
+    }
+
     /// Forgets what is before this number, as far as it is there.
     pub(super) fn release(&mut self, upto: Seq) {
         let count = usize::try_from(upto.after(self.start)).unwrap_or(0).min(self.in_order().len());

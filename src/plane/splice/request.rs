@@ -49,10 +49,19 @@ impl Plane {
         out: &mut Out,
     ) -> Turn {
         let limits = self.splices.config.head;
-        let mut reader = connection.head.take().unwrap_or_else(|| Box::new(HeadReader::new(limits)));
-        match reader.advance(bytes) {
+        let mut fresh = None;
+        let reader = match &mut connection.head {
+            Some(begun) => &mut **begun,
+            None => fresh.insert(HeadReader::new(limits)),
+        };
+        let step = reader.advance(bytes);
+        match (step, fresh) {
+            (Step::More, Some(begun)) => connection.head = Some(Box::new(begun)),
+            (Step::More, None) => {}
+            _ => connection.head = None,
+        }
+        match step {
             Step::More => {
-                connection.head = Some(reader);
                 if connection.head_due.is_none() && !bytes.is_empty() {
                     connection.head_due = Some(now + self.splices.config.head_deadline);
                 }

@@ -135,7 +135,8 @@ impl Plane {
     pub(super) fn replay(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
         let Some(held) = connection.held.take() else { return };
-        let edge = leg.acked - leg.delta + leg.window;
+        // One byte goes also into a window that is closed: so it is heard when it opens.
+        let edge = leg.acked - leg.delta + leg.window.max(u32::from(connection.tries > 0));
         let until = if connection.passed < edge { connection.passed } else { edge };
         let size = connection.server_mss(&leg);
         let mut from = connection.sent.max(held.start());
@@ -177,7 +178,7 @@ impl Plane {
         }
         if !connection.owes_server() {
             connection.resend_at = None;
-        } else if has_moved {
+        } else if has_moved || connection.sent < connection.passed {
             self.replay(connection, now, out);
         }
     }

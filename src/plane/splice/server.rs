@@ -86,9 +86,14 @@ impl Plane {
         }
         let (from, to) = (leg.shift.forth(tcp.seq), leg.shift.forth_end(tcp.seq + tcp.payload));
         self.delivered_more(connection, now, out);
+        if connection.stage == Stage::Head && tcp.payload > 0 && to > connection.server_next {
+            // Nobody asked it anything.
+            self.counters.add(Counter::ContentLost);
+            self.follow_no_more(connection, now, out);
+        }
         if connection.stage == Stage::Exchange
             && tcp.payload > 0
-            && let Err(verdict) = self.follow_response(connection, id, packet, (from, to), out)
+            && let Err(verdict) = self.follow_response(connection, id, packet, (from, to), now, out)
         {
             return verdict;
         }
@@ -97,7 +102,7 @@ impl Plane {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
                 // What is held for another request is void: the client hears that this is all.
-                self.follow_no_more(connection, out);
+                self.ask_no_more(connection, out);
             }
             if connection.client_fin {
                 self.close(connection, now, out);
@@ -115,6 +120,7 @@ impl Plane {
         id: u32,
         packet: &Packet<'_>,
         (from, to): (Seq, Seq),
+        now: Time,
         out: &mut Out,
     ) -> Result<(), Verdict> {
         let Some(watch) = &mut connection.watch else { return Ok(()) };
@@ -136,7 +142,7 @@ impl Plane {
             if fed.used < fresh.len() {
                 // More than a response: nobody can tell what it is.
                 self.counters.add(Counter::ContentLost);
-                self.follow_no_more(connection, out);
+                self.follow_no_more(connection, now, out);
                 return Ok(());
             }
         } else {
@@ -148,10 +154,11 @@ impl Plane {
         match watch.response.progress() {
             Progress::Within => {}
             Progress::Complete(After::Persists) => watch.response_end = Some(watch.read),
-            Progress::Complete(After::Closes) | Progress::Tunnel => self.follow_no_more(connection, out),
+            Progress::Complete(After::Closes) => self.ask_no_more(connection, out),
+            Progress::Tunnel => self.follow_no_more(connection, now, out),
             Progress::Lost(_) => {
                 self.counters.add(Counter::ContentLost);
-                self.follow_no_more(connection, out);
+                self.follow_no_more(connection, now, out);
             }
         }
         Ok(())
