@@ -76,13 +76,13 @@ pub enum Action {
     /// Send this.
     Send(To, Vec<u8>),
     /// Do this at the switch of this number; tell [`Manager::job_done`].
-    Job(usize, Job),
+    Job(usize, Box<Job>),
     /// Let go of every switch: what is under way may end, nothing more begins.
     Disconnect,
     /// Look at this server; tell [`Manager::probed`].
     Probe(Target),
     /// Tell people.
-    Notice(Notice),
+    Notice(Box<Notice>),
 }
 
 /// What people may want to know.
@@ -105,9 +105,9 @@ pub enum Notice {
     /// A switch is reached.
     Reached(usize),
     /// This was done at a switch without an agent waiting.
-    Repaired(usize, Primitive),
+    Repaired(usize, Box<Primitive>),
     /// A switch refused.
-    Refused(usize, Primitive, AcmError),
+    Refused(usize, Box<Primitive>, AcmError),
     /// A server is dead, or lives again.
     Probed(Target, Finding),
     /// An agent announced what its key does not grant.
@@ -327,7 +327,7 @@ impl Manager {
         if node == self.setup.node {
             if self.twin_told.is_none_or(|at| now.since(at) > Duration::from_secs(60)) {
                 self.twin_told = Some(now);
-                self.actions.push(Action::Notice(Notice::Twin(node)));
+                self.actions.push(Action::Notice(Box::new(Notice::Twin(node))));
             }
             return;
         }
@@ -371,7 +371,7 @@ impl Manager {
             tidy_at: now + self.setup.timing.hold_down(),
         });
         self.desks.iter_mut().for_each(|desk| desk.begin(now));
-        self.actions.push(Action::Notice(Notice::Leads(term)));
+        self.actions.push(Action::Notice(Box::new(Notice::Leads(term))));
         self.attend(now);
         self.work(now);
     }
@@ -381,7 +381,7 @@ impl Manager {
         self.desks.iter_mut().for_each(Desk::end);
         self.requests = Requests::default();
         self.cache = Cache::new(self.setup.seed);
-        self.actions.push(Action::Notice(Notice::StepsDown(why)));
+        self.actions.push(Action::Notice(Box::new(Notice::StepsDown(why))));
         self.actions.push(Action::Disconnect);
     }
 
@@ -518,7 +518,7 @@ impl Manager {
         let Some(Err(why)) = covers else { return covers.is_some() };
         answer(request, *key, Answer::Forbidden, &why);
         self.totals.not_granted += 1;
-        self.actions.push(Action::Notice(Notice::NotGranted(sender, why)));
+        self.actions.push(Action::Notice(Box::new(Notice::NotGranted(sender, why))));
         false
     }
 
@@ -564,7 +564,7 @@ impl Manager {
         }
         let changed = self.cache.probed(target, found, now);
         if !changed.is_empty() {
-            self.actions.push(Action::Notice(Notice::Probed(target, found)));
+            self.actions.push(Action::Notice(Box::new(Notice::Probed(target, found))));
         }
         for key in changed {
             self.stir(key, None, now);
@@ -594,7 +594,7 @@ impl Manager {
             }
             let job = self.with_desk(switch, now, |desk, context, news| desk.next(context, news, now));
             if let Some(job) = job {
-                self.actions.push(Action::Job(switch, job));
+                self.actions.push(Action::Job(switch, Box::new(job)));
             }
         }
     }
@@ -636,7 +636,7 @@ impl Manager {
             }
             News::Probe(targets) => return self.probe(targets),
             News::Fenced(why) => {
-                self.actions.push(Action::Notice(Notice::Fenced(switch, why)));
+                self.actions.push(Action::Notice(Box::new(Notice::Fenced(switch, why))));
                 let acts = self.election.fenced(now);
                 return self.act(acts, now);
             }
@@ -644,10 +644,10 @@ impl Manager {
             News::Unfenced => Notice::Unfenced(switch),
             News::Lost(why) => Notice::Lost(switch, why),
             News::Reached => Notice::Reached(switch),
-            News::Repaired(primitive) => Notice::Repaired(switch, primitive),
-            News::Refused(primitive, why) => Notice::Refused(switch, primitive, why),
+            News::Repaired(primitive) => Notice::Repaired(switch, Box::new(primitive)),
+            News::Refused(primitive, why) => Notice::Refused(switch, Box::new(primitive), why),
         };
-        self.actions.push(Action::Notice(notice));
+        self.actions.push(Action::Notice(Box::new(notice)));
     }
 
     /// Sends the rows of an answer, in as many datagrams as they need; a binding's rows stay together.

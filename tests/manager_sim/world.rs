@@ -382,7 +382,7 @@ impl World {
             Action::Send(to, bytes) => self.send(Node::Manager(n), to, bytes),
             Action::Job(switch, job) => {
                 let at = self.now + self.switch_way(switch);
-                self.push(at, Event::Perform { manager: n, run, switch, job });
+                self.push(at, Event::Perform { manager: n, run, switch, job: *job });
             }
             Action::Disconnect => self.managers[n].streams.clear(),
             Action::Probe(target) => {
