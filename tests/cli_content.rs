@@ -276,3 +276,24 @@ fn explain_reads_client_hellos() {
     assert_eq!(explain("--sni www.Shop.example --alpn h2")["group"]["real"], "10.0.0.11:443");
     assert!(explain("--sni www.shop.example")["rule"].is_null());
 }
+
+/// Every `acm` command of the README's section about content, as it stands there.
+#[test]
+fn the_readme_can_be_followed() {
+    let readme = include_str!("../README.md");
+    let section = readme.split("### Switch by content\n").nth(1).unwrap().split("\n### ").next().unwrap();
+    let served = Served::start();
+    let mut commands = 0;
+    for line in section.lines().filter_map(|line| line.strip_prefix("acm ")) {
+        let line = line.split(" #").next().unwrap();
+        // Quotes are the shell's; no word here holds a blank.
+        served.ok(&line.split_whitespace().map(|word| word.trim_matches('\'')).collect::<Vec<_>>().join(" "));
+        commands += 1;
+    }
+    assert!(commands > 15, "{commands}");
+    let rules = served.json(&format!("rule list {VIP}"));
+    let names: Vec<_> = rules.as_array().unwrap().iter().map(|row| row["rule"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["rule-3", "rule-1", "rule-2", "rule-4", "rule-5"]);
+    let explained = served.json(&format!("explain {VIP} --url /static/app.js --cookie sid=us-7"));
+    assert_eq!(explained["rule"], "rule-4");
+}

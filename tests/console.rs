@@ -319,10 +319,10 @@ async fn a_bind_happens_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn content_switching_is_refused_as_unknown() {
+async fn what_the_switch_cannot_do_is_refused_as_unknown() {
     let mut desk = Desk::web().await;
     let before = desk.config().await;
-    for line in ["csw-rule r1 url prefix \"/a\"", "csw-policy p1", "url-map m1", "server source-nat"] {
+    for line in ["server source-nat", "server cache-group 1"] {
         let said = desk.line(line).await;
         assert!(said.first().is_some_and(|first| first.starts_with("Invalid input")), "{line}: {said:?}");
     }

@@ -209,7 +209,7 @@ impl Subject for RealHaproxy {
 
     fn lacks(&self) -> &[Feature] {
         use Feature::*;
-        &[Drop, Leases, Fencing, Events, Udp, Services, Option]
+        &[Drop, Leases, Fencing, ContentRules, Events, Udp, Services, Option]
     }
 
     fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {

@@ -135,8 +135,9 @@ impl AcmBox {
             | EventKind::ServiceChanged { .. }
             | EventKind::ServiceRemoved { .. }
             | EventKind::Changed { .. }
+            | EventKind::RulesChanged { .. }
             | EventKind::Lost => self.must_look = true,
-            EventKind::State { .. } | EventKind::Drop { .. } | EventKind::RulesChanged { .. } => {}
+            EventKind::State { .. } | EventKind::Drop { .. } => {}
         }
     }
 
@@ -205,9 +206,8 @@ fn refusal(why: AcmError) -> Refusal {
 impl SlbBox for AcmBox {
     fn able(&self, ability: Ability) -> bool {
         match ability {
-            Ability::HealthChecks | Ability::Tuning => true,
-            Ability::ContentSwitching
-            | Ability::CacheSwitching
+            Ability::ContentSwitching | Ability::HealthChecks | Ability::Tuning => true,
+            Ability::CacheSwitching
             | Ability::SourceNat
             | Ability::DirectServerReturn
             | Ability::SynDefence
@@ -313,6 +313,10 @@ impl SlbBox for AcmBox {
 
     fn virtual_port(&self, server: &Name, port: Port) -> PortReport {
         self.seen.virtual_port(server, port)
+    }
+
+    fn rule_hits(&self, rule: &str) -> u64 {
+        self.seen.hits(rule)
     }
 
     fn totals(&self) -> Totals {

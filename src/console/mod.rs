@@ -18,6 +18,7 @@
 
 mod acm_box;
 mod amend;
+mod content;
 mod plan;
 mod seen;
 mod task;

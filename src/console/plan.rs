@@ -6,6 +6,7 @@ use switch_sim::slb::change::{Change, Place, Refusal};
 use switch_sim::slb::config::Config;
 use switch_sim::slb::words::{Admin, Name, Port, Predictor};
 
+use super::content;
 use super::wants::{self, Bind};
 use crate::acm::primitive::{Add, ForceRemove, Primitive, Remove, RemoveService, SetService};
 use crate::acm::words::{BindingKey, ServiceKey};
@@ -24,6 +25,10 @@ pub(super) struct Plan {
     pub(super) cut: Option<IpAddr>,
     /// Whether its Adds make bindings that were not there: when one is refused, those before it are taken back.
     pub(super) is_new: bool,
+    /// Performed first; if refused, nothing else is.
+    pub(super) first: Vec<Primitive>,
+    /// Performed if anything of `primitives` is refused.
+    pub(super) undo: Vec<Primitive>,
 }
 
 impl Plan {
@@ -33,7 +38,7 @@ impl Plan {
 
     /// Nothing to do: the change is the configuration's own affair.
     pub(super) fn is_empty(&self) -> bool {
-        self.primitives.is_empty() && self.leaving.is_empty() && self.cut.is_none()
+        self.primitives.is_empty() && self.first.is_empty() && self.leaving.is_empty() && self.cut.is_none()
     }
 }
 
@@ -42,6 +47,10 @@ impl Plan {
 /// # Errors
 /// The switch has no equivalent.
 pub(super) fn plan(change: &Change, config: &Config) -> Result<Plan, Refusal> {
+    if content::is_about(change) {
+        let content::Turn { first, then, undo } = content::turn(change, config)?;
+        return Ok(Plan { first, undo, ..Plan::of(then) });
+    }
     let removals = |binds: Vec<Bind>| Plan::of(removals(config, &binds));
     Ok(match change {
         Change::Bind { server, port, to } => Plan { is_new: true, ..Plan::of(bind(config, server, *port, to)) },
@@ -66,7 +75,11 @@ pub(super) fn plan(change: &Change, config: &Config) -> Result<Plan, Refusal> {
         Change::SetAdmin { place, admin } => Plan::of(set_admin(config, place, *admin)),
         Change::SetWeight { real, weight } => Plan::of(set_weight(config, real, *weight)?),
         Change::SetMaxConn { place, max } => Plan::of(set_max_conn(config, place, *max)),
-        Change::SetPredictor { server, predictor } => Plan::of(set_predictor(config, server.as_ref(), *predictor)?),
+        Change::SetPredictor { server, predictor } => {
+            let mut primitives = set_predictor(config, server.as_ref(), *predictor)?;
+            primitives.extend(content::retold(change, config)?);
+            Plan::of(primitives)
+        }
         Change::ClearSessions { real } => Plan {
             primitives: in_service(config, wants::binds_of_real(config, real)).map(Primitive::Add).collect(),
             cut: config.real(real).map(|real| real.address),

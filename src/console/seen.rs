@@ -7,9 +7,12 @@ use switch_sim::slb::config::Config;
 use switch_sim::slb::report::{Counters, PortReport, PortState, RealReport, ServerState, Totals};
 use switch_sim::slb::words::{Admin, Name, Port};
 
+use super::content::{self, Wants};
 use super::wants;
-use crate::acm::list::{BindingRow, Listing, ServiceRow, State};
+use crate::acm::list::{BindingRow, GroupRow, Listing, RuleRow, ServiceRow, State};
+use crate::acm::rules::{Case, Content};
 use crate::acm::words::{BindingKey, ServiceKey, default_group, operator};
+use crate::base::id;
 
 /// One List.
 #[derive(Debug, Default)]
@@ -23,6 +26,10 @@ pub(super) struct Seen {
     ports: HashMap<(Name, Port), ServiceKey>,
     /// Real servers' ports that were bound, then, and what they are while no binding says anything better.
     bound: HashMap<(Name, Port), PortState>,
+    /// What the command line wants of services that switch by content, then.
+    wanted: HashMap<ServiceKey, Wants>,
+    /// And in which group it wants their bindings; the others belong in the default one.
+    groups: HashMap<BindingKey, id::Name>,
 }
 
 impl Seen {
@@ -48,9 +55,19 @@ impl Seen {
             }
         }
         self.ports.clear();
+        self.wanted.clear();
+        self.groups.clear();
         for (name, server) in config.virtuals() {
             for port in server.ports.keys() {
-                self.ports.insert((name.clone(), *port), wants::service(config, server, *port));
+                let key = wants::service(config, server, *port);
+                self.ports.insert((name.clone(), *port), key);
+                // What cannot be said in the contract's words was never accepted.
+                if let Ok(Some(wanted)) = content::wants(config, name, *port) {
+                    self.wanted.insert(key, wanted);
+                    let binds = wants::binds_of_virtual_port(config, name, *port);
+                    let group = |bind| Some((wants::key(config, &bind)?, content::group_of(config, &bind)));
+                    self.groups.extend(binds.into_iter().filter_map(group));
+                }
             }
         }
     }
@@ -141,7 +158,8 @@ impl Seen {
 
     /// What the command line has no words for, about a real server.
     pub(super) fn remarks_of_real(&self, name: &Name) -> Vec<String> {
-        let mut remarks: Vec<String> = self.rows_of(name).filter_map(remark).collect();
+        let mut remarks: Vec<String> =
+            self.rows_of(name).filter_map(|row| remark(row, self.groups.get(&row.key))).collect();
         remarks.sort();
         remarks
     }
@@ -149,10 +167,18 @@ impl Seen {
     /// The same about a virtual server.
     pub(super) fn remarks_of_virtual(&self, name: &Name) -> Vec<String> {
         let services = self.ports.iter().filter(|((of, _), _)| of == name).map(|(_, key)| key);
-        let mut remarks: Vec<String> =
-            services.filter_map(|key| self.services.get(key)).flat_map(service_remarks).collect();
+        let mut remarks: Vec<String> = services
+            .filter_map(|key| self.services.get(key))
+            .flat_map(|row| service_remarks(row, self.wanted.get(&row.service)))
+            .collect();
         remarks.sort();
         remarks
+    }
+
+    /// How many requests a content rule of this name has decided, on all services.
+    pub(super) fn hits(&self, rule: &str) -> u64 {
+        let rows = self.services.values().flat_map(|row| &row.rules);
+        rows.filter(|row| row.rule.name.as_str() == rule).map(|row| row.hits).sum()
     }
 
     /// What is about neither: services and bindings that the command line cannot name.
@@ -181,12 +207,12 @@ fn port_state(state: State) -> PortState {
 }
 
 /// Everything about a binding that no ServerIron command says, on one line.
-fn remark(row: &BindingRow) -> Option<String> {
+fn remark(row: &BindingRow, group: Option<&id::Name>) -> Option<String> {
     let mut parts = Vec::new();
     if row.owner != operator() {
         parts.push(format!("owner {}", row.owner));
     }
-    if row.group != default_group() {
+    if row.group != group.cloned().unwrap_or_else(default_group) {
         parts.push(format!("group {}", row.group));
     }
     if let Some(lease) = row.lease {
@@ -201,13 +227,32 @@ fn remark(row: &BindingRow) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}: {}", row.key, parts.join(", ")))
 }
 
-fn service_remarks(row: &ServiceRow) -> Vec<String> {
+fn service_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
     let drops = row.drops.iter().map(|drop| {
         let from = drop.from.map_or(String::new(), |from| format!(" from {from}"));
         format!("{}: drop {} of new connections{from}, mode {}", row.service, drop.fraction, drop.mode)
     });
-    let unnamed =
-        row.groups.iter().filter(|group| group.group != default_group() || wants::predictor(group.scheduler).is_none());
+    let is_said = |group: &GroupRow| match wanted {
+        Some(wanted) => wanted.agrees(row),
+        None => group.group == default_group() && wants::predictor(group.scheduler).is_some(),
+    };
+    let unnamed = row.groups.iter().filter(|group| !is_said(group));
     let groups = unnamed.map(|group| format!("{}: group {} chooses by {}", row.service, group.group, group.scheduler));
-    drops.chain(groups).collect()
+    drops.chain(groups).chain(content_remarks(row, wanted)).collect()
+}
+
+/// The rules in force where the command line's words do not say them: they were set elsewhere.
+fn content_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
+    let is_said = wanted.map_or(row.content == Content::None && row.rules.is_empty(), |wanted| wanted.agrees(row));
+    if is_said {
+        return Vec::new();
+    }
+    let rules = row.rules.iter().zip(1..).map(|(RuleRow { rule, .. }, place)| {
+        let when: Vec<_> = rule.when.iter().map(ToString::to_string).collect();
+        let when = if when.is_empty() { "everything".to_owned() } else { when.join(", ") };
+        let case = if rule.case == Case::Insensitive { " (in any case)" } else { "" };
+        format!("{}: rule {place} {}: {when}{case}: {}", row.service, rule.name, rule.then)
+    });
+    let last = format!("{}: content {}, everything else: {}", row.service, row.content, row.default_action);
+    rules.chain([last]).collect()
 }

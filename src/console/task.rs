@@ -17,7 +17,7 @@ use crate::acm::error::AcmError;
 use crate::acm::event::{Event, EventKind};
 use crate::acm::list::{Filter, Listing};
 use crate::acm::primitive::{Caller, ForceRemove, Primitive};
-use crate::acm::switch::{AcmSwitch, EventStream};
+use crate::acm::switch::{AcmSwitch, EventStream, perform as one};
 
 /// Events that can wait to be looked at. More at once are one reason to look at everything.
 const EVENTS_MAX: usize = 4096;
@@ -142,6 +142,9 @@ async fn perform(switch: &dyn AcmSwitch, plan: Plan) -> Result<(), AcmError> {
     if let Some(real) = plan.cut {
         cut(switch, &caller, real).await?;
     }
+    for primitive in plan.first {
+        one(switch, &caller, primitive).await?;
+    }
     if plan.primitives.is_empty() {
         return Ok(());
     }
@@ -160,6 +163,9 @@ async fn perform(switch: &dyn AcmSwitch, plan: Plan) -> Result<(), AcmError> {
     let Some(refused) = refused else { return Ok(()) };
     if plan.is_new && !done.is_empty() {
         switch.apply(&caller, done).await?;
+    }
+    if !plan.undo.is_empty() {
+        switch.apply(&caller, plan.undo).await?;
     }
     Err(refused)
 }

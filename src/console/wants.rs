@@ -6,6 +6,7 @@ use switch_sim::slb::change::Place;
 use switch_sim::slb::config::{Config, Real, RealPort, Virtual};
 use switch_sim::slb::words::{Admin, Name, Port, Predictor, Protocol};
 
+use super::content;
 use crate::acm::primitive::Add;
 use crate::acm::words::{BindingKey, HealthProfile, HttpCheck, Scheduler, ServiceKey};
 
@@ -119,6 +120,12 @@ pub(super) fn virtual_port_of(config: &Config, key: &ServiceKey) -> Option<(Name
 
 /// The Add a bind comes to.
 pub(super) fn add(config: &Config, bind: &Bind) -> Option<Add> {
+    let group = content::group_for(config, bind);
+    add_anywhere(config, bind).map(|add| Add { group, ..add })
+}
+
+/// The same in the group where it is.
+pub(super) fn add_anywhere(config: &Config, bind: &Bind) -> Option<Add> {
     let key = key(config, bind)?;
     let real = config.real(&bind.real)?;
     let row = real.ports.get(&bind.real_port);

@@ -82,7 +82,7 @@ pub enum Action {
     /// Look at this server; tell [`Manager::probed`].
     Probe(Target),
     /// Tell people.
-    Notice(Notice),
+    Notice(Box<Notice>),
 }
 
 /// What people may want to know.
@@ -332,7 +332,7 @@ impl Manager {
         if node == self.setup.node {
             if self.twin_told.is_none_or(|at| now.since(at) > Duration::from_secs(60)) {
                 self.twin_told = Some(now);
-                self.actions.push(Action::Notice(Notice::Twin(node)));
+                self.actions.push(Action::Notice(Box::new(Notice::Twin(node))));
             }
             return;
         }
@@ -376,7 +376,7 @@ impl Manager {
             tidy_at: now + self.setup.timing.hold_down(),
         });
         self.desks.iter_mut().for_each(|desk| desk.begin(now));
-        self.actions.push(Action::Notice(Notice::Leads(term)));
+        self.actions.push(Action::Notice(Box::new(Notice::Leads(term))));
         self.attend(now);
         self.work(now);
     }
@@ -386,7 +386,7 @@ impl Manager {
         self.desks.iter_mut().for_each(Desk::end);
         self.requests = Requests::default();
         self.cache = Cache::new(self.setup.seed);
-        self.actions.push(Action::Notice(Notice::StepsDown(why)));
+        self.actions.push(Action::Notice(Box::new(Notice::StepsDown(why))));
         self.actions.push(Action::Disconnect);
     }
 
@@ -523,7 +523,7 @@ impl Manager {
         let Some(Err(why)) = covers else { return covers.is_some() };
         answer(request, *key, Answer::Forbidden, &why);
         self.totals.not_granted += 1;
-        self.actions.push(Action::Notice(Notice::NotGranted(sender, why)));
+        self.actions.push(Action::Notice(Box::new(Notice::NotGranted(sender, why))));
         false
     }
 
@@ -569,7 +569,7 @@ impl Manager {
         }
         let changed = self.cache.probed(target, found, now);
         if !changed.is_empty() {
-            self.actions.push(Action::Notice(Notice::Probed(target, found)));
+            self.actions.push(Action::Notice(Box::new(Notice::Probed(target, found))));
         }
         for key in changed {
             self.stir(key, None, now);
@@ -641,7 +641,7 @@ impl Manager {
             }
             News::Probe(targets) => return self.probe(targets),
             News::Fenced(why) => {
-                self.actions.push(Action::Notice(Notice::Fenced(switch, why)));
+                self.actions.push(Action::Notice(Box::new(Notice::Fenced(switch, why))));
                 let acts = self.election.fenced(now);
                 return self.act(acts, now);
             }
@@ -652,7 +652,7 @@ impl Manager {
             News::Repaired(primitive) => Notice::Repaired(switch, Box::new(primitive)),
             News::Refused(primitive, why) => Notice::Refused(switch, Box::new(primitive), why),
         };
-        self.actions.push(Action::Notice(notice));
+        self.actions.push(Action::Notice(Box::new(notice)));
     }
 
     /// Sends the rows of an answer, in as many datagrams as they need; a binding's rows stay together.

@@ -93,7 +93,7 @@ fn waiting(events: &mut EventStream) -> Vec<Event> {
 }
 
 /// Reads events until one satisfies, for at most two seconds.
-async fn until(events: &mut EventStream, wanted: impl Fn(&EventKind) -> bool) -> Result<Vec<Event>, Stop> {
+pub(super) async fn until(events: &mut EventStream, wanted: impl Fn(&EventKind) -> bool) -> Result<Vec<Event>, Stop> {
     let mut seen = Vec::new();
     for _ in 0..200 {
         seen.extend(waiting(events));

@@ -47,6 +47,7 @@
 //! assert!(report.is_conformant(), "{report}");
 //! ```
 
+pub mod content;
 pub mod control;
 pub mod fencing;
 pub mod refusals;
@@ -59,6 +60,7 @@ use std::time::Duration;
 
 use super::error::{AcmError, Feature};
 use super::primitive::Outcome;
+use super::rules::request::{Request, Served};
 use super::switch::{AcmSwitch, Answer};
 use super::words::{HealthProfile, Refusal, ServiceKey};
 use crate::base::span::Span;
@@ -165,6 +167,13 @@ pub trait Testbed: Send + Sync {
 
     /// Lets this much time pass.
     fn pass(&self, time: Duration) -> Answer<'_, ()>;
+
+    /// Sends a request on the connection from this address and port, which is opened if there is none, and waits for what
+    /// becomes of it; `None` if this testbed asks nothing, which skips the cases about requests.
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+        let _ = (client, service, request);
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Why a case ended early.
@@ -179,6 +188,8 @@ pub enum Stop {
         /// Why, in its words.
         why: String,
     },
+    /// The testbed cannot show it.
+    Untestable(String),
 }
 
 impl From<AcmError> for Stop {
@@ -215,6 +226,8 @@ pub enum Room {
     Traffic,
     /// [`refusals`]
     Refusals,
+    /// [`content`]
+    Content,
 }
 
 impl Room {
@@ -226,6 +239,7 @@ impl Room {
             Room::Fencing => "fencing",
             Room::Traffic => "traffic",
             Room::Refusals => "refusals",
+            Room::Content => "content",
         }
     }
 }
@@ -309,7 +323,7 @@ impl fmt::Display for Report {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    let rooms = [control::CASES, settings::CASES, fencing::CASES, traffic::CASES, refusals::CASES];
+    let rooms = [control::CASES, settings::CASES, fencing::CASES, traffic::CASES, refusals::CASES, content::CASES];
     rooms.into_iter().flatten()
 }
 
@@ -333,6 +347,7 @@ pub async fn judge(subject: &dyn Subject, case: &Case) -> Ending {
     match verdict {
         Ok(()) => Ending::Passed,
         Err(Stop::Failed(why)) => Ending::Failed(why),
+        Err(Stop::Untestable(why)) => Ending::Skipped(why),
         Err(Stop::Lacks { feature, why }) if subject.lacks().contains(&feature) => Ending::Cannot { feature, why },
         Err(Stop::Lacks { feature, why }) => {
             Ending::Failed(format!("refuses {feature} without declaring that it lacks it: {why}"))

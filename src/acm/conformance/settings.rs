@@ -26,7 +26,7 @@ macro_rules! cases {
 }
 
 /// The call is refused, and the refusal names this field.
-async fn invalid(switch: &dyn AcmSwitch, primitive: Primitive, field: &str) -> Verdict {
+pub(super) async fn invalid(switch: &dyn AcmSwitch, primitive: Primitive, field: &str) -> Verdict {
     match call(switch, primitive).await {
         Err(AcmError::Invalid { field: named, .. }) if named == field => Ok(()),
         Err(lacking @ AcmError::Unsupported { .. }) => Err(lacking.into()),

@@ -1,9 +1,6 @@
 //! What is acceptable in the words of content switching. Every refusal names the field as JSON has it, and what would do.
 
-use super::{
-    Action, Condition, Content, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, Switching,
-    TextMatch,
-};
+use super::{Action, Condition, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, TextMatch};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::SetService;
 use crate::acm::words::{Group, Scheduler};
@@ -19,7 +16,7 @@ const NAME_MAX: usize = 128;
 /// # Errors
 /// `Invalid`, naming the field; `Unsupported` for a UDP service.
 pub fn check(set: &SetService) -> Result<(), AcmError> {
-    if set.service.protocol == Protocol::Udp && wants_content(set) {
+    if set.service.protocol == Protocol::Udp && set.needs_content() {
         // A datagram is no request, and nothing can be asked of its sender before the choice.
         return Err(AcmError::unsupported(Feature::ContentRules, format!("{} is a UDP service", set.service)));
     }
@@ -41,18 +38,6 @@ pub fn check(set: &SetService) -> Result<(), AcmError> {
         (_, Some(action)) => check_action(action, "default_action"),
         _ => Ok(()),
     }
-}
-
-/// Whether a call asks for something that only a switch which looks into requests can have. What is as it is without
-/// (no rules, the default group for everything) is no wish, so that a whole row of List can be given back to any switch.
-pub fn wants_content(set: &SetService) -> bool {
-    set.content.is_some_and(|content| content != Content::None)
-        || set.switching.is_some_and(|switching| switching != Switching::default())
-        || set.rules.as_ref().is_some_and(|rules| !rules.is_empty())
-        || set.edit.is_some()
-        || set.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
-        || set.scheduler.is_some_and(Scheduler::needs_content)
-        || set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None)
 }
 
 /// Checks a whole list of rules.
@@ -266,7 +251,7 @@ fn within(field: &str, span: Span, max: Span) -> Result<(), AcmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Case, DropShare, HashOptions, LearnCookie};
+    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie};
     use super::*;
     use crate::acm::words::ServiceKey;
 

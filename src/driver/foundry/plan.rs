@@ -29,7 +29,6 @@ use super::port_name;
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Primitive, Remove, RemoveService, SetService};
 use crate::acm::rules::HashOptions;
-use crate::acm::rules::check::wants_content;
 use crate::acm::validate;
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
@@ -532,7 +531,7 @@ impl<'a> Planner<'a> {
 
     fn set_service(mut self, set: &SetService) -> Result<Plan, AcmError> {
         only_default_group(&set.group)?;
-        if wants_content(set) {
+        if set.needs_content() {
             return unsupported(Feature::ContentRules, "this driver sets none on a ServerIron");
         }
         if set.hash.as_ref().is_some_and(|hash| *hash != HashOptions::default()) {

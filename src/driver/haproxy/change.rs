@@ -9,7 +9,6 @@ use super::name::{Check, ServerName};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Remove, SetService};
 use crate::acm::rules::HashOptions;
-use crate::acm::rules::check::wants_content;
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, default_group};
 use crate::base::limits::BINDINGS_PER_SERVICE_MAX;
 
@@ -202,7 +201,7 @@ pub(super) fn set_service(backend: &Backend, set: &SetService) -> Result<(), Acm
         let why = format!("{what} of the backend `{}` belongs to HAProxy's configuration", backend.name);
         Err(AcmError::unsupported(Feature::Option, why))
     };
-    if wants_content(set) {
+    if set.needs_content() {
         return Err(AcmError::unsupported(Feature::ContentRules, "HAProxy's rules belong to its configuration"));
     }
     let is_there = |scheduler| row.groups.iter().any(|group| group.group == set.group && group.scheduler == scheduler);

@@ -107,7 +107,7 @@ const ACM: u8 = 4;
 /// Those with the newer content switching.
 const NEWER: u8 = ADX | ACM;
 /// Those with the older one.
-const CLASSIC: u8 = XL | ADX;
+const CLASSIC: u8 = XL | ADX | ACM;
 
 fn bit(personality: Personality) -> u8 {
     match personality {

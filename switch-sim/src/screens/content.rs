@@ -16,7 +16,7 @@ pub(crate) fn blocks(device: &Device, kind: BlockKind) -> Vec<String> {
     screen
 }
 
-/// `show csw-policy [NAME]`: the rules of each policy with how often they matched. Nothing passes the emulator, so never.
+/// `show csw-policy [NAME]`: the rules of each policy with how often they decided.
 pub(crate) fn policies(device: &Device, wanted: Option<&str>) -> Vec<String> {
     let mut screen = Vec::new();
     for (name, block) in device.config.blocks(BlockKind::CswPolicy) {
@@ -24,8 +24,12 @@ pub(crate) fn policies(device: &Device, wanted: Option<&str>) -> Vec<String> {
             continue;
         }
         device.templates.write(&mut screen, Text::PolicyHead, &[name]);
-        for (_, line) in block.lines.iter() {
-            device.templates.write(&mut screen, Text::PolicyRow, &[&line, &0]);
+        for (key, line) in block.lines.iter() {
+            // What becomes of the request is decided once; other lines of the rule only shape that.
+            let decides = ["forward", "reset-client", "redirect"].iter().any(|action| key.ends_with(action));
+            let rule = key.strip_prefix("match \"").and_then(|rest| rest.split('"').next()).filter(|_| decides);
+            let hits = rule.map_or(0, |rule| device.balancer.rule_hits(rule));
+            device.templates.write(&mut screen, Text::PolicyRow, &[&line, &hits]);
         }
     }
     screen

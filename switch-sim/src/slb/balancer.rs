@@ -110,6 +110,11 @@ pub trait SlbBox: Send {
     /// The state and counters of a port of a virtual server.
     fn virtual_port(&self, server: &Name, port: Port) -> PortReport;
 
+    /// How many requests a rule of content switching has decided. A box that passes no requests says 0.
+    fn rule_hits(&self, _rule: &str) -> u64 {
+        0
+    }
+
     /// The counters of the device.
     fn totals(&self) -> Totals;
 
