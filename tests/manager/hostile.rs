@@ -55,7 +55,7 @@ fn a_wrong_file_is_one_line_that_names_the_key() {
     std::fs::create_dir(dir.path().join("folder")).unwrap();
     let key = |file: &str| good.replacen("/key\"\nmanagers", &format!("/{file}\"\nmanagers"), 1);
     let url = |url: &str| good.replace(&format!("unix:{}/nobody.sock", dir.path().display()), url);
-    let token = |file: &str| good.replace("/key\"\n[", "/key\"\n[").replace("token_file = ", &format!("{file} = "));
+    let token = |file: &str| good.replace("token_file = ", &format!("{file} = "));
     for (text, names) in [
         (String::new(), "node"),
         ("\u{0}".to_owned(), "manager.toml"),
@@ -75,7 +75,7 @@ fn a_wrong_file_is_one_line_that_names_the_key() {
         (token("token_env"), "switch[0].token_env"),
         (url(&format!("telnet://admin:{CANARY}@lb-5")), "switch[0].url"),
         (url("gopher://lb-5"), "switch[0].url"),
-        (format!("{good}{}", good[good.find("[[switch]]").unwrap()..].repeat(1)), "switch[1].name"),
+        (format!("{good}{}", &good[good.find("[[switch]]").unwrap()..]), "switch[1].name"),
     ] {
         let output = acm("manager", dir.path(), &text, &[]);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -216,6 +216,9 @@ impl Backend {
         ServiceRow {
             service: self.service,
             id: ServiceId(self.id.into()),
+            content: Content::None,
+            switching: Switching::default(),
+            default_action: Action::default_action(),
             groups: scheduler.map(group).into_iter().collect(),
             drops: vec![],
             rules: vec![],
