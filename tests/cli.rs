@@ -384,7 +384,22 @@ fn conformance_lists_its_cases_and_names_what_is_wrong() {
 
 #[test]
 fn help_has_examples_and_completions_are_scripts() {
-    for verb in ["add", "remove", "list", "drop", "watch", "capture", "stats", "service set", "service remove"] {
+    for verb in [
+        "add",
+        "remove",
+        "list",
+        "drop",
+        "watch",
+        "capture",
+        "stats",
+        "service set",
+        "service remove",
+        "rule add",
+        "rule list",
+        "rule remove",
+        "rule move",
+        "explain",
+    ] {
         let said = Said::of(acm(&format!("{verb} --help")).output().unwrap(), verb);
         assert_eq!(said.code, 0, "{verb}");
         assert!(said.out.contains("Example") && said.out.contains(&format!("acm {verb}")), "{verb}: {}", said.out);
