@@ -48,7 +48,7 @@ fn client(n: usize) -> SocketAddr {
 fn table() -> ServiceTable {
     let key = ServiceKey::tcp(VIP);
     let mut draft = ServiceTable::default().edit();
-    let service = acm_switch::switch::control::new_service(ServiceId(1), key);
+    let service = Service::new(ServiceId(1), key);
     draft.put_service(service).expect("a valid service");
     for n in 0..REALS {
         let binding = Binding {
@@ -60,6 +60,7 @@ fn table() -> ServiceTable {
                 weight: 1,
                 max_conns: None,
                 owner: operator(),
+                identity: None,
                 lease: None,
                 health: Arc::default(),
             },

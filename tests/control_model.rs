@@ -1,5 +1,5 @@
 //! The local switch's decisions against the model's: the same random primitives, health findings, connections and
-//! time steps give the same answers and the same List. The two share no code but the words of the contract.
+//! time steps give the same answers and the same List. The two share no code but the words of the contract, with its checks.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use acm_switch::acm::error::AcmError;
+use acm_switch::acm::error::{AcmError, Feature};
 use acm_switch::acm::list::{BindingRow, Filter, Listing, ServiceRow};
 use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{
     Add, Caller, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
 };
+use acm_switch::acm::rules::{Action, Case, Condition, Content, HashOptions, Rule, RuleEdit, Switching, TextMatch};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{
     BindingKey, DropMode, Health, HealthDepth, HealthProfile, Refusal, Scheduler, ServiceKey, default_group,
@@ -24,7 +25,7 @@ use acm_switch::base::span::Span;
 use acm_switch::base::time::Time;
 use acm_switch::health::{Finding, Target};
 use acm_switch::switch::control::rows::{Tally, listing};
-use acm_switch::switch::control::{Control, HealthOrder};
+use acm_switch::switch::control::{Control, HealthOrder, Sight};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -60,9 +61,9 @@ fn add() -> impl Strategy<Value = Primitive> {
     let weight = proptest::option::of(prop_oneof![8 => 0..4u16, 1 => Just(1001)]);
     let max_conns = proptest::option::of(0..3u32);
     let lease = proptest::option::of(prop_oneof![6 => 1..5u64, 1 => Just(0)]);
-    let owner = prop_oneof![7 => Just("operator"), 1 => Just("team-7")];
+    let owner = (prop_oneof![7 => Just("operator"), 1 => Just("team-7")], proptest::option::weighted(0.2, 0..3u8));
     (ends, group, weight, max_conns, lease, proptest::option::of(profile()), owner).prop_map(
-        |((to, of), group, weight, max_conns, lease, health, owner)| {
+        |((to, of), group, weight, max_conns, lease, health, (owner, identity))| {
             Primitive::Add(Add {
                 service: service(to),
                 real: real(of),
@@ -71,6 +72,7 @@ fn add() -> impl Strategy<Value = Primitive> {
                 max_conns,
                 lease: lease.map(Span::secs),
                 health,
+                identity: identity.map(|n| format!("web-{n}").parse().unwrap()),
                 owner: owner.parse().unwrap(),
             })
         },
@@ -98,11 +100,47 @@ fn drop_new() -> impl Strategy<Value = Primitive> {
 fn set_service() -> impl Strategy<Value = Primitive> {
     let scheduler = proptest::option::of(prop_oneof![Just(Scheduler::LeastConn), Just(Scheduler::Weighted)]);
     let group = prop_oneof![Just(default_group()), Just("blue".parse().unwrap())];
-    (0..2usize, group, scheduler, proptest::option::of(profile()), proptest::option::of(Just(Refusal::Reset))).prop_map(
-        |(of, group, scheduler, health, when_none)| {
-            Primitive::SetService(SetService { group, scheduler, health, when_none, ..SetService::new(service(of)) })
+    let health = proptest::option::of(profile());
+    (0..2usize, group, scheduler, health, proptest::option::of(Just(Refusal::Reset)), content()).prop_map(
+        |(of, group, scheduler, health, when_none, content)| {
+            let service = service(of);
+            Primitive::SetService(SetService { service, group, scheduler, health, when_none, ..content })
         },
     )
+}
+
+/// What can be said about content, with some mistakes.
+fn content() -> impl Strategy<Value = SetService> {
+    let name = || (0..4u8).prop_map(|n| format!("r{n}").parse().unwrap());
+    let then = prop_oneof![Just(Action::Reset), Just(Action::default_action())];
+    let when = prop_oneof![
+        4 => Just(vec![]),
+        4 => Just(vec![Condition::Path(TextMatch::Prefix("/img/".into()))]),
+        1 => Just(vec![Condition::Path(TextMatch::Prefix("img".into()))]),
+    ];
+    let rule = move || {
+        let parts = (name(), when.clone(), then.clone());
+        parts.prop_map(|(name, when, then)| Rule { name, when, case: Case::Sensitive, then })
+    };
+    let edit = prop_oneof![
+        3 => (rule(), proptest::option::of(0..4usize)).prop_map(|(rule, at)| RuleEdit::Insert { rule, at }),
+        1 => name().prop_map(|name| RuleEdit::Remove { name }),
+        1 => (name(), 0..4usize).prop_map(|(name, at)| RuleEdit::Move { name, at }),
+    ];
+    let hash = prop_oneof![
+        Just(HashOptions { cookie: Some("sid".into()), ..HashOptions::default() }),
+        Just(HashOptions { cookie: Some("s d".into()), ..HashOptions::default() }),
+    ];
+    let rules = proptest::option::weighted(0.2, proptest::collection::vec(rule(), 0..3));
+    let all = (rules, proptest::option::weighted(0.4, edit), proptest::option::weighted(0.1, hash));
+    let default = proptest::option::weighted(0.1, Just(Action::Reset));
+    let content =
+        proptest::option::weighted(0.2, prop_oneof![Just(Content::None), Just(Content::Http), Just(Content::Tls)]);
+    let switching =
+        proptest::option::weighted(0.1, prop_oneof![Just(Switching::PerRequest), Just(Switching::FirstRequest)]);
+    (all, default, content, switching).prop_map(|((rules, edit, hash), default_action, content, switching)| {
+        SetService { rules, edit, hash, default_action, content, switching, ..SetService::new(service(0)) }
+    })
 }
 
 fn primitive() -> impl Strategy<Value = Primitive> {
@@ -154,7 +192,7 @@ impl Pair {
     fn new() -> Pair {
         Pair {
             model: ModelSwitch::new(7),
-            control: Control::new(vec![]),
+            control: Control::new(vec![], Sight::Requests),
             at: Time::ZERO,
             watched: BTreeMap::new(),
             down: BTreeSet::new(),
@@ -312,7 +350,8 @@ fn services(listing: &Listing) -> Vec<String> {
     let row = |row: &ServiceRow| {
         let mut drops = row.drops.clone();
         drops.sort_by_key(|policy| policy.from);
-        format!("{} {:?} {drops:?} {:?} {:?}", row.service, row.groups, row.health, row.when_none)
+        let content = (row.content, row.switching, &row.default_action, &row.rules);
+        format!("{} {:?} {drops:?} {:?} {:?} {content:?}", row.service, row.groups, row.health, row.when_none)
     };
     listing.services.iter().map(row).collect()
 }
@@ -349,4 +388,21 @@ fn a_refreshed_lease_relieves_those_that_lapsed() {
     }
     let left = now(pair.model.list(&Filter::default())).unwrap().bindings;
     assert_eq!(left.iter().map(|row| row.key.real).collect::<Vec<_>>(), [real(0)]);
+}
+
+#[test]
+fn a_switch_that_looks_at_packets_only_refuses_to_look_further_and_keeps_rules() {
+    let mut control = Control::new(vec![], Sight::Packets);
+    let rule = Rule { name: "r".parse().unwrap(), when: vec![], case: Case::Sensitive, then: Action::Reset };
+    let with_rule = SetService { rules: Some(vec![rule]), ..SetService::new(service(0)) };
+    for content in [Content::Http, Content::Tls] {
+        let set = SetService { content: Some(content), ..with_rule.clone() };
+        let refused = control.perform(&Primitive::SetService(set), Time::ZERO);
+        assert!(matches!(refused, Err(AcmError::Unsupported { feature: Feature::ContentRules, .. })), "{refused:?}");
+    }
+    assert!(control.table().service(&service(0)).is_none(), "nothing of it was done");
+    let plain = SetService { content: Some(Content::None), ..with_rule };
+    control.perform(&Primitive::SetService(plain), Time::ZERO).unwrap();
+    let listed = listing(control.table(), &Tally::default(), &Filter::default(), Time::ZERO);
+    assert_eq!((listed.services[0].content, listed.services[0].rules.len()), (Content::None, 1));
 }

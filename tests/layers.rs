@@ -12,6 +12,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (1, "acm", &["base"]),
     (2, "beacon", &["base", "acm"]),
     (2, "port", &["base", "wire"]),
+    (2, "content", &["base", "acm"]),
     (2, "plane", &["base", "wire", "acm"]),
     (2, "health", &["base", "wire", "acm"]),
     (3, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
@@ -19,12 +20,14 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "manager", &["base", "acm", "beacon"]),
     (3, "agent", &["base", "acm", "beacon"]),
     (4, "driver", &["base", "acm", "api"]),
+    (4, "console", &["base", "acm"]),
     (5, "lab", &["*"]),
     (5, "cli", &["*"]),
 ];
 
-/// Modules of `acm` the plane may not see: it reads the contract's data, never the trait.
-const NOT_FOR_PLANE: &[&str] = &["switch", "model", "chaos", "conformance", "connect", "wait", "event_log"];
+/// Rooms that read the contract's data, never the trait, and the modules of `acm` they may not see.
+const DATA_ONLY: &[&str] = &["content", "plane"];
+const NOT_FOR_THEM: &[&str] = &["switch", "model", "chaos", "conformance", "connect", "wait", "event_log"];
 
 /// Modules of `api` the drivers may see: its schema, not its server.
 const SCHEMA: &[&str] = &["schema"];
@@ -101,8 +104,8 @@ fn rooms_import_only_from_below() {
                 wrong.push(format!("{file}: `{room}` must not import `{other}`"));
             }
             let module = module.unwrap_or_default();
-            if room == "plane" && other == "acm" && NOT_FOR_PLANE.contains(&module.as_str()) {
-                wrong.push(format!("{file}: the plane reads the contract's data, not `acm::{module}`"));
+            if DATA_ONLY.contains(&room) && other == "acm" && NOT_FOR_THEM.contains(&module.as_str()) {
+                wrong.push(format!("{file}: `{room}` reads the contract's data, not `acm::{module}`"));
             }
             if room == "driver" && other == "api" && !SCHEMA.contains(&module.as_str()) {
                 wrong.push(format!("{file}: a driver shares the schema of the API, not `api::{module}`"));

@@ -20,16 +20,7 @@ fn key(text: &str) -> ServiceKey {
 }
 
 fn service(text: &str) -> Service {
-    Service {
-        id: ServiceId(1),
-        key: key(text),
-        groups: imbl::OrdMap::unit(default_group(), Group::default()),
-        health: Arc::new(HealthProfile::default()),
-        when_none: Refusal::Silent,
-        drops: imbl::Vector::new(),
-        rules: imbl::Vector::new(),
-        bindings: imbl::OrdMap::new(),
-    }
+    Service::new(ServiceId(1), key(text))
 }
 
 fn binding(id: u64, real: &str) -> Binding {
@@ -42,6 +33,7 @@ fn binding(id: u64, real: &str) -> Binding {
             weight: 1,
             max_conns: None,
             owner: operator(),
+            identity: None,
             lease: None,
             health: Arc::new(HealthProfile::default()),
         },

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::error::AcmError;
+use super::recent::Recent;
 use super::switch::{AcmSwitch, Answer};
 use crate::base::id::Name;
 use crate::base::secret::Secret;
@@ -19,12 +20,14 @@ pub struct SwitchProfile {
     pub credentials: Credentials,
     /// Where a transcript of the conversation is written, secrets masked, for drivers that keep one.
     pub record: Option<PathBuf>,
+    /// Where the driver leaves the last lines of the conversation, for drivers that have one.
+    pub recent: Option<Recent>,
 }
 
 impl SwitchProfile {
     /// A profile of a switch that asks for nothing.
     pub fn new(name: Name, url: impl Into<String>) -> SwitchProfile {
-        SwitchProfile { name, url: url.into(), credentials: Credentials::default(), record: None }
+        SwitchProfile { name, url: url.into(), credentials: Credentials::default(), record: None, recent: None }
     }
 }
 

@@ -76,6 +76,14 @@ pub enum EventKind {
         #[schema(value_type = String, example = "10.0.0.100:80")]
         service: ServiceKey,
     },
+    /// A service's content rules are others now, or in another order.
+    RulesChanged {
+        /// Which service.
+        #[schema(value_type = String, example = "10.0.0.100:80")]
+        service: ServiceKey,
+        /// How many it has now.
+        rules: usize,
+    },
     /// A service is gone, with its bindings.
     ServiceRemoved {
         /// Which.

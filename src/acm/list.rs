@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::words::{
-    AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Rule, Scheduler, ServiceKey,
-};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
+use super::words::{AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Scheduler, ServiceKey};
 use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
@@ -124,6 +123,9 @@ pub struct BindingRow {
     pub max_conns: Option<u32>,
     /// Who added it.
     pub owner: Name,
+    /// Its identity for consistent hashing, if it was given one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Name>,
     /// Its lease period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Span>,
@@ -147,6 +149,32 @@ pub struct GroupRow {
     pub group: Name,
     /// How it chooses.
     pub scheduler: Scheduler,
+    /// What it hashes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hash: HashOptions,
+    /// Whether a client that comes back meets the same real.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub persist: Persistence,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl GroupRow {
+    /// A group that hashes nothing of requests and keeps nobody.
+    pub fn plain(group: Name, scheduler: Scheduler) -> GroupRow {
+        GroupRow { group, scheduler, hash: HashOptions::default(), persist: Persistence::None }
+    }
+}
+
+/// One content rule, in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RuleRow {
+    /// The rule.
+    pub rule: Rule,
+    /// Requests it decided, since it came with this name.
+    pub hits: u64,
 }
 
 /// One Drop policy in force.
@@ -179,9 +207,18 @@ pub struct ServiceRow {
     pub groups: Vec<GroupRow>,
     /// Its Drop policies.
     pub drops: Vec<DropRow>,
-    /// Its content rules.
+    /// How far it looks into what clients send.
+    #[serde(default)]
+    pub content: Content,
+    /// What is chosen for on a keep-alive connection.
+    #[serde(default)]
+    pub switching: Switching,
+    /// What is done with what no rule decides.
+    #[serde(default = "Action::default_action")]
+    pub default_action: Action,
+    /// Its content rules, in order; in force while `content` is not `none`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleRow>,
     /// Profile of bindings that name none.
     pub health: HealthProfile,
     /// What a client hears when no real is eligible.

@@ -7,9 +7,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::error::AcmError;
-use super::words::{
-    BindingKey, DropMode, HealthProfile, Refusal, Rule, Scheduler, ServiceKey, default_group, operator,
-};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, RuleEdit, Switching};
+use super::words::{BindingKey, DropMode, HealthProfile, Refusal, Scheduler, ServiceKey, default_group, operator};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name};
 use crate::base::span::Span;
@@ -43,6 +42,10 @@ pub struct Add {
     /// Health profile; default the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthProfile>,
+    /// The service's own name for this instance. Consistent hashing and persistence know the binding by it, so that a
+    /// server that comes back on another port, or address, keeps its share; default: by its address without the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Name>,
     /// Who adds it; default `operator`. Another owner's binding is not touched: `Exists`.
     #[serde(default = "operator")]
     pub owner: Name,
@@ -51,7 +54,17 @@ pub struct Add {
 impl Add {
     /// An Add with every option at its default.
     pub fn new(service: ServiceKey, real: SocketAddr) -> Add {
-        Add { service, real, group: None, weight: None, max_conns: None, lease: None, health: None, owner: operator() }
+        Add {
+            service,
+            real,
+            group: None,
+            weight: None,
+            max_conns: None,
+            lease: None,
+            health: None,
+            identity: None,
+            owner: operator(),
+        }
     }
 
     /// The binding this is about.
@@ -133,27 +146,58 @@ pub struct SetService {
     /// The virtual service.
     #[schema(value_type = String, example = "10.0.0.100:80")]
     pub service: ServiceKey,
-    /// The group `scheduler` is for; default `default`.
+    /// The group `scheduler`, `hash` and `persist` are for; default `default`.
     #[serde(default = "default_group")]
     pub group: Name,
     /// How that group chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
+    /// What that group hashes, as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashOptions>,
+    /// Whether a client that comes back to that group meets the same real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<Persistence>,
     /// Profile of bindings added later that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthProfile>,
     /// What a client hears when no real is eligible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_none: Option<Refusal>,
+    /// How far the service looks into what clients send. Connections there are keep the mode they began in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// What is chosen for on a keep-alive connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switching: Option<Switching>,
+    /// What is done with what no rule decides: a group, `reset` or a redirect; at first group `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_action: Option<Action>,
     /// Content rules, replacing those there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<Rule>>,
+    /// Or one change to those there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<RuleEdit>,
 }
 
 impl SetService {
     /// Creates the service if new and changes nothing else.
     pub fn new(service: ServiceKey) -> SetService {
-        SetService { service, group: default_group(), scheduler: None, health: None, when_none: None, rules: None }
+        SetService {
+            service,
+            group: default_group(),
+            scheduler: None,
+            hash: None,
+            persist: None,
+            health: None,
+            when_none: None,
+            content: None,
+            switching: None,
+            default_action: None,
+            rules: None,
+            edit: None,
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use super::words::{Binding, BindingKey, Service, ServiceKey};
 use crate::base::addr::is_host_address;
 use crate::base::id::Generation;
 use crate::base::limits::{
-    BINDINGS_MAX, BINDINGS_PER_SERVICE_MAX, DROPS_PER_SERVICE_MAX, GROUPS_PER_SERVICE_MAX, SERVICES_MAX,
+    BINDINGS_MAX, BINDINGS_PER_SERVICE_MAX, DROPS_PER_SERVICE_MAX, GROUPS_PER_SERVICE_MAX, RULES_PER_SERVICE_MAX,
+    SERVICES_MAX,
 };
 
 /// A valid set of services and bindings.
@@ -167,6 +168,7 @@ impl Draft {
         }
         full("drop policies of a service", service.drops.len(), DROPS_PER_SERVICE_MAX)?;
         full("groups of a service", service.groups.len(), GROUPS_PER_SERVICE_MAX)?;
+        full("rules of a service", service.rules.len(), RULES_PER_SERVICE_MAX)?;
         let known = self.table.services.get(&key).map(|old| &old.bindings);
         let same_bindings = known.map_or(service.bindings.is_empty(), |bindings| {
             bindings.ptr_eq(&service.bindings) || *bindings == service.bindings

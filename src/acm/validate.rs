@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::error::AcmError;
 use super::primitive::{Add, DropNew, Primitive, SetService};
+use super::rules;
 use super::table::check_endpoint;
-use super::words::{HealthDepth, HealthProfile, HttpCheck, Rule};
+use super::words::{HealthDepth, HealthProfile, HttpCheck};
 use crate::base::addr::Protocol;
 use crate::base::limits::WEIGHT_MAX;
 use crate::base::span::Span;
@@ -70,20 +71,7 @@ fn check_set(set: &SetService) -> Result<(), AcmError> {
     if let Some(profile) = &set.health {
         check_health(profile, set.service.protocol)?;
     }
-    for rule in set.rules.iter().flatten() {
-        check_rule(rule)?;
-    }
-    Ok(())
-}
-
-fn check_rule(rule: &Rule) -> Result<(), AcmError> {
-    use super::words::RuleMatch::{Cookie, Host, PathContains, PathExact, PathPrefix, PathSuffix};
-    let (PathExact(text) | PathPrefix(text) | PathSuffix(text) | PathContains(text) | Host(text) | Cookie(text)) =
-        &rule.matches;
-    if text.is_empty() || text.len() > 1024 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(AcmError::invalid("rules", "a rule matches 1 to 1024 visible ASCII characters"));
-    }
-    Ok(())
+    rules::check::check(set)
 }
 
 /// Checks a health profile for a service of this protocol.

@@ -110,6 +110,9 @@ fn concerns(kind: &EventKind, key: &BindingKey) -> bool {
         | EventKind::ForceRemoved { binding, .. } => binding == key,
         EventKind::ServiceRemoved { service } => *service == key.service,
         EventKind::Lost => true,
-        EventKind::ServiceCreated { .. } | EventKind::ServiceChanged { .. } | EventKind::Drop { .. } => false,
+        EventKind::ServiceCreated { .. }
+        | EventKind::ServiceChanged { .. }
+        | EventKind::RulesChanged { .. }
+        | EventKind::Drop { .. } => false,
     }
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::rules::share::Claim;
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
 use crate::base::addr::{Mac, Protocol, serde_as_text};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Name, ServiceId};
@@ -141,12 +143,24 @@ pub enum Scheduler {
     /// By a consistent hash of the client's address (Maglev table, weights respected): one client address
     /// always meets the same real while the group's members stay.
     SourceHash,
+    /// By a consistent hash of the URL, or of the part of it that [`HashOptions`] names: one URL meets one real, from
+    /// any client, on any switch with the same bindings.
+    UrlHash,
+    /// The same by the value of a cookie that [`HashOptions`] names.
+    CookieHash,
 }
 
 impl Scheduler {
     /// Every scheduler, for help texts and tests.
-    pub const ALL: [Scheduler; 5] =
-        [Scheduler::RoundRobin, Scheduler::Weighted, Scheduler::LeastConn, Scheduler::Random, Scheduler::SourceHash];
+    pub const ALL: [Scheduler; 7] = [
+        Scheduler::RoundRobin,
+        Scheduler::Weighted,
+        Scheduler::LeastConn,
+        Scheduler::Random,
+        Scheduler::SourceHash,
+        Scheduler::UrlHash,
+        Scheduler::CookieHash,
+    ];
 
     /// The name used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -156,7 +170,14 @@ impl Scheduler {
             Scheduler::LeastConn => "least-conn",
             Scheduler::Random => "random",
             Scheduler::SourceHash => "source-hash",
+            Scheduler::UrlHash => "url-hash",
+            Scheduler::CookieHash => "cookie-hash",
         }
+    }
+
+    /// True for those that need a request to choose for. Where there is none the group's fallback chooses.
+    pub fn needs_content(self) -> bool {
+        matches!(self, Scheduler::UrlHash | Scheduler::CookieHash)
     }
 }
 
@@ -286,6 +307,9 @@ pub struct Will {
     pub max_conns: Option<u32>,
     /// Who added it.
     pub owner: Name,
+    /// The service's own name for this instance, by which consistent hashing and persistence know it
+    /// ([`share`](super::rules::share)).
+    pub identity: Option<Name>,
     /// Its lease, if it has one.
     pub lease: Option<Lease>,
     /// Its health profile.
@@ -334,6 +358,11 @@ impl Binding {
         self.will.admin == AdminState::Up && self.observed.health == Health::Passing && self.observed.mac.is_some()
     }
 
+    /// What its share is made from.
+    pub fn claim(&self) -> Claim<'_> {
+        Claim { real: self.real, identity: self.will.identity.as_ref(), stays: !self.is_draining() }
+    }
+
     /// True after Remove.
     pub fn is_draining(&self) -> bool {
         matches!(self.will.admin, AdminState::Draining { .. })
@@ -349,6 +378,15 @@ pub enum DropMode {
     /// One verdict per connection attempt, kept over its SYN retries: load is really shed.
     #[default]
     Shed,
+}
+
+impl fmt::Display for DropMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DropMode::Queue => "queue",
+            DropMode::Shed => "shed",
+        })
+    }
 }
 
 /// What a refused client hears.
@@ -380,40 +418,22 @@ pub struct DropPolicy {
     pub salt: u64,
 }
 
-/// A group of a service: its scheduler. Its members are the bindings whose will names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// A group of a service: how it chooses. Its members are the bindings whose will names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Group {
     /// How it chooses.
     pub scheduler: Scheduler,
+    /// What the hashing schedulers hash.
+    pub hash: HashOptions,
+    /// Whether a client that comes back meets the same real.
+    pub persist: Persistence,
 }
 
-/// What a content rule looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuleMatch {
-    /// The path is exactly this.
-    PathExact(String),
-    /// The path begins with this.
-    PathPrefix(String),
-    /// The path ends with this.
-    PathSuffix(String),
-    /// The path contains this.
-    PathContains(String),
-    /// The `Host` is this.
-    Host(String),
-    /// The cookie is present.
-    Cookie(String),
-}
-
-/// A content rule: requests that match go to a group. The word exists in the contract; a switch that cannot
-/// look into requests answers `Unsupported`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// What it looks at.
-    pub matches: RuleMatch,
-    /// Where matching requests go.
-    pub group: Name,
+impl Group {
+    /// A group that chooses so, everything else at its default.
+    pub fn scheduled_by(scheduler: Scheduler) -> Group {
+        Group { scheduler, ..Group::default() }
+    }
 }
 
 /// A virtual service with everything bound to it.
@@ -431,13 +451,36 @@ pub struct Service {
     pub when_none: Refusal,
     /// Drop policies, at most one per `from`.
     pub drops: imbl::Vector<DropPolicy>,
-    /// Ordered content rules.
-    pub rules: imbl::Vector<Rule>,
+    /// How far it looks into what clients send.
+    pub content: Content,
+    /// What is chosen for on a keep-alive connection.
+    pub switching: Switching,
+    /// What is done with what no rule decides.
+    pub default_action: Action,
+    /// Ordered content rules; in force while `content` is not `none`.
+    pub rules: Arc<[Rule]>,
     /// The bindings, by real.
     pub bindings: imbl::OrdMap<SocketAddr, Arc<Binding>>,
 }
 
 impl Service {
+    /// A service as it is when nothing was said about it.
+    pub fn new(id: ServiceId, key: ServiceKey) -> Service {
+        Service {
+            id,
+            key,
+            groups: imbl::OrdMap::unit(default_group(), Group::default()),
+            health: Arc::new(HealthProfile::default()),
+            when_none: Refusal::Silent,
+            drops: imbl::Vector::new(),
+            content: Content::None,
+            switching: Switching::PerRequest,
+            default_action: Action::default_action(),
+            rules: Arc::from([]),
+            bindings: imbl::OrdMap::new(),
+        }
+    }
+
     /// The Drop policy for this client: the longest matching prefix wins over the service's own.
     pub fn drop_for(&self, client: IpAddr) -> Option<&DropPolicy> {
         self.drops

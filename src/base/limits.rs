@@ -16,6 +16,15 @@ pub const GROUPS_PER_SERVICE_MAX: usize = 256;
 /// Drop policies of one service, the service's own and those of client prefixes. At the bound: `AcmError::Full`.
 pub const DROPS_PER_SERVICE_MAX: usize = 256;
 
+/// Content rules of one service. At the bound: `AcmError::Full`.
+pub const RULES_PER_SERVICE_MAX: usize = 1024;
+
+/// Conditions of one content rule. At the bound: `AcmError::Invalid`.
+pub const CONDITIONS_PER_RULE_MAX: usize = 16;
+
+/// Bytes of a text a content rule compares with. At the bound: `AcmError::Invalid`.
+pub const RULE_TEXT_MAX: usize = 1024;
+
 /// The largest weight of a binding; 0 means no new connections while others can take them.
 pub const WEIGHT_MAX: u16 = 1000;
 

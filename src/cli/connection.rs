@@ -1,7 +1,7 @@
 //! Which switch a verb speaks to, with what secrets, and for whom it prints. The same options for every verb and every
 //! driver.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -27,6 +27,7 @@ pub(super) struct Connection {
         env = "ACM_SWITCH",
         default_value = "unix:/run/acm/switch.sock",
         value_name = "URL",
+        value_parser = address_of_a_switch,
         help_heading = "Connection"
     )]
     switch: DriverUrl,
@@ -41,9 +42,36 @@ pub(super) struct Connection {
     json: bool,
 }
 
+/// An address that some driver knows what to do with.
+fn address_of_a_switch(text: &str) -> Result<DriverUrl, AcmError> {
+    let url: DriverUrl = text.parse()?;
+    match Driver::of(&url)? {
+        Driver::Native => Target::try_from(&url).map(drop)?,
+        Driver::Foundry | Driver::Haproxy => {}
+    }
+    Ok(url)
+}
+
 /// A secret from the environment; an empty one is none.
 fn from_environment(name: &str) -> Option<Secret> {
     std::env::var(name).ok().filter(|secret| !secret.is_empty()).map(Secret::from)
+}
+
+/// The secrets a person gives: a token from this file or `ACM_TOKEN`, passwords from `ACM_PASSWORD` and
+/// `ACM_ENABLE_PASSWORD`.
+pub(super) fn credentials(token_file: Option<&Path>) -> Result<Credentials, Failure> {
+    Ok(Credentials {
+        token: token(token_file)?,
+        password: from_environment("ACM_PASSWORD"),
+        enable_password: from_environment("ACM_ENABLE_PASSWORD"),
+    })
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    match file {
+        Some(path) => Ok(Some(Tokens::first_of(path).map_err(|why| Failure::Setup(why.to_string()))?.into())),
+        None => Ok(from_environment("ACM_TOKEN")),
+    }
 }
 
 impl Connection {
@@ -58,11 +86,7 @@ impl Connection {
             // It connects when first used, and its first use is what the verb asks.
             return Ok(Box::new(self.native()?));
         }
-        let credentials = Credentials {
-            token: self.token()?,
-            password: from_environment("ACM_PASSWORD"),
-            enable_password: from_environment("ACM_ENABLE_PASSWORD"),
-        };
+        let credentials = credentials(self.token_file.as_deref())?;
         let name = "switch".parse().map_err(|why: crate::base::id::NotAName| Failure::Setup(why.to_string()))?;
         let record = self.record.clone();
         let profile = SwitchProfile { credentials, record, ..SwitchProfile::new(name, self.switch.to_string()) };
@@ -85,15 +109,8 @@ impl Connection {
         if self.record.is_some() {
             return Err(Failure::Setup("--record is for drivers of command lines; use `acm capture` here".into()));
         }
-        let token = self.token()?.map(|token| token.expose().to_owned());
+        let token = token(self.token_file.as_deref())?.map(|token| token.expose().to_owned());
         Ok(NativeClient::new(Target::try_from(&self.switch)?, token))
-    }
-
-    fn token(&self) -> Result<Option<Secret>, Failure> {
-        match &self.token_file {
-            Some(path) => Ok(Some(Tokens::first_of(path).map_err(|why| Failure::Setup(why.to_string()))?.into())),
-            None => Ok(from_environment("ACM_TOKEN")),
-        }
     }
 
     /// Performs one primitive as an operator.

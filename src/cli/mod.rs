@@ -9,9 +9,13 @@ mod add;
 mod capture;
 mod completions;
 pub mod config;
+mod conformance;
 mod connection;
+pub mod console;
 mod drop_new;
+mod explain;
 pub mod failure;
+mod group_options;
 mod lab;
 mod list;
 mod logging;
@@ -20,6 +24,7 @@ mod managers;
 pub mod output;
 pub mod ports;
 mod remove;
+mod rule;
 mod run;
 mod service;
 mod signals;
@@ -63,8 +68,12 @@ enum Command {
     RunExec(run::ExecArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
+    Conformance(conformance::ConformanceArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
+    Explain(explain::ExplainArgs),
     Completions(completions::CompletionsArgs),
     Lab(lab::LabArgs),
 }
@@ -89,7 +98,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
+        Command::Conformance(args) => verb(output::Style::Human, args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
+        Command::Rule(command) => verb(command.to().style(), command.run()),
+        Command::Explain(args) => verb(args.to.style(), args.run()),
         Command::Completions(args) => failure::exit(output::Style::Human, args.run(&mut Cli::command())),
     }
 }

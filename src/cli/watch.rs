@@ -51,6 +51,7 @@ fn describe(event: &Event) -> String {
     let what = match &event.kind {
         EventKind::ServiceCreated { service } => format!("{service} created"),
         EventKind::ServiceChanged { service } => format!("{service} changed"),
+        EventKind::RulesChanged { service, rules } => format!("{service} has {rules} content rules now"),
         EventKind::ServiceRemoved { service } => format!("{service} removed"),
         EventKind::Added { binding, .. } => format!("{binding} added"),
         EventKind::Changed { binding, .. } => format!("{binding} changed"),

@@ -1,6 +1,8 @@
 //! Who else fulfils the contract: switches that are not in this process.
 //!
 //! * [`native`]: a switch of this kind, through its API on a Unix socket or TCP;
+//! * [`foundry`]: a Foundry ServerIron, through its command line over telnet or SSH;
+//! * [`haproxy`]: HAProxy, through its runtime API;
 //! * [`url`]: the address of a switch, whoever speaks to it; `credentials`: secrets from files;
 //! * [`target`]: where a native switch is; `link`: one connection to it; `resume`: its event stream, which survives
 //!   lost connections;
@@ -10,11 +12,15 @@
 //! the call that uses it, so a client works on any Tokio runtime and leaves nothing behind when dropped.
 
 mod credentials;
+pub mod foundry;
+pub mod haproxy;
 mod link;
 pub mod native;
 mod resume;
 pub mod target;
 pub mod url;
+
+use std::str::FromStr;
 
 use crate::acm::connect::{Connect, SwitchProfile};
 use crate::acm::error::AcmError;
@@ -29,11 +35,16 @@ use url::DriverUrl;
 pub enum Driver {
     /// A switch of this kind.
     Native,
+    /// A Foundry ServerIron, through its command line.
+    Foundry,
+    /// HAProxy, through its runtime API.
+    Haproxy,
 }
 
 impl Driver {
     /// Every driver's name and itself.
-    const NAMES: &[(&str, Driver)] = &[("native", Driver::Native)];
+    const NAMES: &[(&str, Driver)] =
+        &[("native", Driver::Native), ("foundry", Driver::Foundry), ("haproxy", Driver::Haproxy)];
 
     /// The driver for an address: the one it names, or else the one its scheme belongs to.
     ///
@@ -41,23 +52,38 @@ impl Driver {
     /// `Invalid`, naming the drivers there are.
     pub fn of(url: &DriverUrl) -> Result<Driver, AcmError> {
         if let Some(name) = url.driver() {
-            return Driver::NAMES.iter().find(|(known, _)| *known == name).map(|(_, driver)| *driver).ok_or_else(
-                || {
-                    let known: Vec<_> = Driver::NAMES.iter().map(|(name, _)| *name).collect();
-                    AcmError::invalid(
-                        "switch",
-                        format!("there is no driver `{name}`; choose one of {}", known.join(", ")),
-                    )
-                },
-            );
+            return name.parse();
         }
         match url.scheme() {
             "unix" | "http" => Ok(Driver::Native),
+            "telnet" | "ssh" => Ok(Driver::Foundry),
             other => {
-                let why = format!("`{other}:` says not who speaks to the switch; add ?driver=NAME");
+                let why = format!(
+                    "`{other}:` does not say who speaks to the switch; write unix:PATH or http://HOST:PORT, or add \
+                     ?driver=NAME"
+                );
                 Err(AcmError::invalid("switch", why))
             }
         }
+    }
+}
+
+impl Driver {
+    /// The name it is chosen by.
+    pub fn name(self) -> &'static str {
+        Driver::NAMES.iter().find(|(_, driver)| *driver == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Driver {
+    type Err = AcmError;
+
+    fn from_str(name: &str) -> Result<Driver, AcmError> {
+        let found = Driver::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, driver)| *driver).ok_or_else(|| {
+            let known: Vec<_> = Driver::NAMES.iter().map(|(name, _)| *name).collect();
+            AcmError::invalid("driver", format!("there is no driver `{name}`; choose one of {}", known.join(", ")))
+        })
     }
 }
 
@@ -71,6 +97,8 @@ impl Connect for Registry {
             let url: DriverUrl = profile.url.parse()?;
             match Driver::of(&url)? {
                 Driver::Native => native_switch(&url, profile).await,
+                Driver::Foundry => foundry::connect(&url, profile).await,
+                Driver::Haproxy => haproxy::connect(&url, profile).await,
             }
         })
     }

@@ -53,6 +53,37 @@ impl DriverUrl {
         self.option("driver")
     }
 
+    /// The same address, spoken to by this driver.
+    ///
+    /// # Errors
+    /// `Invalid` if it names another.
+    pub fn through(mut self, driver: &str) -> Result<DriverUrl, AcmError> {
+        match self.driver() {
+            Some(named) if named == driver => {}
+            Some(named) => {
+                let why = format!("`{self}` names the driver `{named}`, not `{driver}`");
+                return Err(AcmError::invalid("driver", why));
+            }
+            None => self.query.insert(0, ("driver".to_owned(), driver.to_owned())),
+        }
+        Ok(self)
+    }
+
+    /// The same address with this user.
+    ///
+    /// # Errors
+    /// `Invalid` for a path, another user, or a name that cannot be typed.
+    pub fn as_user(mut self, name: &str) -> Result<DriverUrl, AcmError> {
+        let is_typable = !name.is_empty() && !name.chars().any(|c| c.is_control() || c == ':');
+        match &mut self.place {
+            Place::Host { user, .. } if is_typable && user.as_deref().is_none_or(|user| user == name) => {
+                *user = Some(name.to_owned());
+                Ok(self)
+            }
+            _ => Err(AcmError::invalid("user", format!("nobody can log in to `{self}` as `{}`", name.escape_debug()))),
+        }
+    }
+
     /// An option's value, the last one if it is repeated.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -237,6 +268,20 @@ mod tests {
         assert!(url.only_options(&["x"]).is_ok());
         let refused = url.only_options(&["y"]).unwrap_err().to_string();
         assert!(refused.contains("`x`") && refused.contains("there are: y"), "{refused}");
+    }
+
+    #[test]
+    fn a_driver_and_a_user_can_be_added() {
+        let url = |text: &str| text.parse::<DriverUrl>().unwrap();
+        let added = url("telnet://lb-5?x=1").through("foundry").unwrap().as_user("admin").unwrap();
+        assert_eq!(added.to_string(), "telnet://admin@lb-5?driver=foundry&x=1");
+        assert_eq!(added.clone().through("foundry").unwrap().as_user("admin").unwrap(), added);
+        assert!(added.clone().through("native").is_err());
+        for (at, user) in
+            [("telnet://other@lb-5", "admin"), ("unix:/s", "admin"), ("telnet://h", ""), ("telnet://h", "a:b")]
+        {
+            assert!(url(at).as_user(user).is_err(), "{at} {user}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub enum Action {
     /// Send this.
     Send(To, Vec<u8>),
     /// Do this at the switch of this number; tell [`Manager::job_done`].
-    Job(usize, Job),
+    Job(usize, Box<Job>),
     /// Let go of every switch: what is under way may end, nothing more begins.
     Disconnect,
     /// Look at this server; tell [`Manager::probed`].
@@ -105,9 +105,9 @@ pub enum Notice {
     /// A switch is reached.
     Reached(usize),
     /// This was done at a switch without an agent waiting.
-    Repaired(usize, Primitive),
+    Repaired(usize, Box<Primitive>),
     /// A switch refused.
-    Refused(usize, Primitive, AcmError),
+    Refused(usize, Box<Primitive>, AcmError),
     /// A server is dead, or lives again.
     Probed(Target, Finding),
     /// An agent announced what its key does not grant.
@@ -599,7 +599,7 @@ impl Manager {
             }
             let job = self.with_desk(switch, now, |desk, context, news| desk.next(context, news, now));
             if let Some(job) = job {
-                self.actions.push(Action::Job(switch, job));
+                self.actions.push(Action::Job(switch, Box::new(job)));
             }
         }
     }
@@ -649,8 +649,8 @@ impl Manager {
             News::Unfenced => Notice::Unfenced(switch),
             News::Lost(why) => Notice::Lost(switch, why),
             News::Reached => Notice::Reached(switch),
-            News::Repaired(primitive) => Notice::Repaired(switch, primitive),
-            News::Refused(primitive, why) => Notice::Refused(switch, primitive, why),
+            News::Repaired(primitive) => Notice::Repaired(switch, Box::new(primitive)),
+            News::Refused(primitive, why) => Notice::Refused(switch, Box::new(primitive), why),
         };
         self.actions.push(Action::Notice(notice));
     }

@@ -215,7 +215,7 @@ impl Host {
                 Action::Send(To::All, bytes) => drop(self.sockets.send_to_all(&bytes)),
                 Action::Send(To::One(to), bytes) => drop(self.sockets.send_to(&bytes, to)),
                 // The task of a switch lives as long as this one.
-                Action::Job(switch, job) => drop(self.switches[switch].send(Order::Do(job))),
+                Action::Job(switch, job) => drop(self.switches[switch].send(Order::Do(*job))),
                 Action::Disconnect => {
                     for switch in &self.switches {
                         drop(switch.send(Order::LetGo));

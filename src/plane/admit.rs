@@ -109,6 +109,7 @@ impl Plane {
         let client = arrival.key.client;
         let choice = Choice {
             source_hash: self.flows.hash_words([client_bits(client).0, client_bits(client).1, 0, 1]),
+            content_hash: None,
             random: self.coins.u64(..),
         };
         // Where the reals are is looked up for this connection, since stations move.

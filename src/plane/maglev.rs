@@ -1,7 +1,8 @@
 //! Consistent hashing with a Maglev table (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load
 //! Balancer", NSDI 2016, section 3.4), with weights.
 //!
-//! Every member has its own permutation of the slots, made from its id. Members take turns (`turns`, so in exact
+//! Every member has its own permutation of the slots, made from its share, a number that is the same on every switch with
+//! the same bindings (`acm::rules::share`); so are the tables, if the members are given in order of shares. Members take turns (`turns`, so in exact
 //! proportion to weights), and each claims the next slot of its permutation that is still free. The slots of a member
 //! are its share to within one, and a change of members moves little more than it must.
 //!
@@ -9,7 +10,6 @@
 //! bounded number of probes each, while the one before it serves. Called by `schedule` only.
 
 use super::turns::Turns;
-use crate::base::id::BindingId;
 
 /// Table sizes, prime so that every skip visits every slot. At least a hundred slots a member keep a member's share
 /// within 1 %. Few sizes on purpose: a change of size moves every client. The last one is for the 32,768 members
@@ -24,17 +24,17 @@ const MEMBERS_MAX: usize = u16::MAX as usize;
 
 const FREE: u16 = u16::MAX;
 
-/// A finished table: slots, each owned by one of `ids`.
+/// A finished table: slots, each owned by one of `shares`.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     slots: Box<[u16]>,
-    ids: Box<[BindingId]>,
+    shares: Box<[u64]>,
 }
 
 impl Table {
     /// The members it was built for, in the order it was given them.
-    pub(super) fn ids(&self) -> &[BindingId] {
-        &self.ids
+    pub(super) fn shares(&self) -> &[u64] {
+        &self.shares
     }
 
     /// The owners of the slots that belong to `hash`: the first choice, then others in an order of its own, without
@@ -72,22 +72,22 @@ pub(super) enum Progress {
 }
 
 impl Building {
-    /// An empty table for members with these ids and weights; those of weight 0 get no slot.
-    pub(super) fn new(members: &[(BindingId, u16)]) -> Building {
+    /// An empty table for members with these shares and weights; those of weight 0 get no slot.
+    pub(super) fn new(members: &[(u64, u16)]) -> Building {
         let members = &members[..members.len().min(MEMBERS_MAX)];
         let size = size_for(members.len());
         let mut turns = Turns::default();
-        turns.set_members(members.iter().map(|(id, weight)| (id.0, *weight)));
-        let permutation = |id: &BindingId| {
-            let (offset, skip) = place(id.0, u64::from(size));
+        turns.set_members(members.iter().copied());
+        let permutation = |share: u64| {
+            let (offset, skip) = place(share, u64::from(size));
             (offset as u32, skip as u32)
         };
         Building {
             table: Table {
                 slots: vec![FREE; size as usize].into_boxed_slice(),
-                ids: members.iter().map(|(id, _)| *id).collect(),
+                shares: members.iter().map(|(share, _)| *share).collect(),
             },
-            at: members.iter().map(|(id, _)| permutation(id)).collect(),
+            at: members.iter().map(|(share, _)| permutation(*share)).collect(),
             turns,
             claiming: None,
             free: size as usize,
@@ -155,11 +155,11 @@ pub(super) fn mix(key: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn members(count: u64) -> Vec<(BindingId, u16)> {
-        (0..count).map(|id| (BindingId(id + 1), 1)).collect()
+    fn members(count: u64) -> Vec<(u64, u16)> {
+        (0..count).map(|share| (share + 1, 1)).collect()
     }
 
-    fn filled(members: &[(BindingId, u16)]) -> Table {
+    fn filled(members: &[(u64, u16)]) -> Table {
         match Building::new(members).step(usize::MAX) {
             Progress::Finished(table) => table,
             Progress::Unfinished(_) => panic!("no table takes 2^64 probes"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn slots_of(table: &Table) -> Vec<usize> {
-        let mut counts = vec![0; table.ids.len()];
+        let mut counts = vec![0; table.shares.len()];
         for owner in &table.slots {
             counts[usize::from(*owner)] += 1;
         }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn shares_follow_weights() {
         let weighted: Vec<_> =
-            [1u16, 10, 100, 1000, 0].into_iter().zip(1..).map(|(weight, id)| (BindingId(id), weight)).collect();
+            [1u16, 10, 100, 1000, 0].into_iter().zip(1..).map(|(weight, share)| (share, weight)).collect();
         let slots = slots_of(&filled(&weighted));
         for (slots, (_, weight)) in slots.iter().zip(&weighted) {
             let due = f64::from(SIZES[0]) * f64::from(*weight) / 1111.0;
@@ -212,7 +212,7 @@ mod tests {
                 let mut rest = all.clone();
                 rest.remove(gone);
                 let after = filled(&rest);
-                let owner = |table: &Table, slot: usize| table.ids[usize::from(table.slots[slot])];
+                let owner = |table: &Table, slot: usize| table.shares[usize::from(table.slots[slot])];
                 let moved = (0..before.slots.len()).filter(|s| owner(&before, *s) != owner(&after, *s)).count();
                 let share = moved as f64 / before.slots.len() as f64;
                 assert!(share <= 2.2 / count as f64, "{count} members, without {gone}: {share:.4} moved");
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn nobody_to_choose_is_no_table() {
-        for none in [vec![], vec![(BindingId(1), 0)]] {
+        for none in [vec![], vec![(1, 0)]] {
             assert_eq!(filled(&none).owners(7).next(), None);
         }
     }

@@ -1,17 +1,22 @@
-//! Which member of a group a new connection goes to.
+//! Which member of a group a new connection, or a request, goes to.
 //!
 //! A [`Chooser`] is one worker's scheduler for one group. In: the members that may take new connections, and for each
-//! pick two hashes and what the plane knows of the moment: live connections, and who is acceptable to this client (a
+//! pick some hashes and what the plane knows of the moment: live connections, and who is acceptable to this client (a
 //! member may be full, on the client's own segment, or its tuple occupied). Out: a member, or `None` when not one is
 //! acceptable. Members of weight 0 take none, whatever the scheduler.
 //!
+//! `url-hash` and `cookie-hash` choose by the hash of the request; without one the group's fallback chooses. The hashing
+//! schedulers may be bounded: a member that has its factor of the average load or more is passed over for the next of
+//! the key's own sequence of members, as long as there is another.
+//!
 //! A pick costs O(1) or O(log n) while most members are acceptable, and never asks about more than every member once
-//! or, for `random` and `source-hash`, a few of them twice. Least-conn looks at up to [`SCAN_MAX`] members.
-//! Not here: who is eligible (`acm`, `Binding::takes_new`) and what becomes of the choice.
+//! or, for `random` and the hashes, a few of them twice. Least-conn and a bounded load look at up to [`SCAN_MAX`]
+//! members. Not here: who is eligible (`acm`, `Binding::takes_new`) and what becomes of the choice.
 
 use super::maglev::{self, Building, Progress, Table};
 use super::turns::Turns;
-use crate::acm::words::Scheduler;
+use crate::acm::rules::LoadFactor;
+use crate::acm::words::{Group, Scheduler};
 use crate::base::id::BindingId;
 
 /// Members least-conn compares for one connection. Groups up to this size get the exact minimum; of a larger one, a
@@ -26,33 +31,60 @@ const PROBES_PER_PICK: usize = 2048;
 /// Draws before `random` stops trying its luck and goes through the members.
 const DRAWS: u64 = 8;
 
-/// Slots looked at before `source-hash` goes through the members.
+/// Slots looked at before a hash goes through the members.
 const SLOTS: usize = 32;
 
 /// A member of a group that may take new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
-    /// The binding's stable identity.
+    /// The binding's stable identity on this switch.
     pub id: BindingId,
+    /// What consistent hashing knows it by, the same on every switch ([`share`](crate::acm::rules::share)).
+    pub share: u64,
     /// Its weight, 0 to [`WEIGHT_MAX`](crate::base::limits::WEIGHT_MAX).
     pub weight: u16,
     /// The caller's number for it: what closures are asked with, and what a pick returns.
     pub slot: u32,
 }
 
-/// The two numbers a choice may depend on.
+/// The numbers a choice may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// A hash of the client's address, the same for each of its connections.
     pub source_hash: u64,
+    /// The hash of what the group hashes of the request, if there is a request that has it.
+    pub content_hash: Option<u64>,
     /// Uniformly random.
     pub random: u64,
+}
+
+/// How a group chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Its scheduler.
+    pub scheduler: Scheduler,
+    /// Who chooses when that one needs a request and there is none.
+    pub fallback: Scheduler,
+    /// The bound of each member's load, for the hashing schedulers.
+    pub bound: Option<LoadFactor>,
+}
+
+impl From<&Group> for Manner {
+    fn from(group: &Group) -> Manner {
+        Manner { scheduler: group.scheduler, fallback: group.hash.fallback, bound: group.hash.bounded_load }
+    }
+}
+
+impl From<Scheduler> for Manner {
+    fn from(scheduler: Scheduler) -> Manner {
+        Manner { scheduler, ..Manner::from(&Group::default()) }
+    }
 }
 
 /// A group's scheduler.
 #[derive(Debug, Clone)]
 pub struct Chooser {
-    scheduler: Scheduler,
+    manner: Manner,
     /// Those of weight 1 and more, in order of their ids.
     members: Vec<Member>,
     /// The last member chosen in turn.
@@ -70,41 +102,36 @@ enum Way {
     LeastConn,
     /// Running totals of the weights.
     Random(Vec<u64>),
-    SourceHash(Box<Consistent>),
+    /// By the client's address.
+    Source(Box<Consistent>),
+    /// By the request; another way for what has none.
+    Content(Box<Consistent>, Box<Way>),
 }
 
 impl Chooser {
     /// A scheduler for these members, from the beginning.
-    pub fn build(members: &[Member], scheduler: Scheduler) -> Chooser {
-        let mut chooser = Chooser { scheduler, members: Vec::new(), last: None, cursor: 0, way: way(scheduler) };
-        chooser.rebuild(members, scheduler);
+    pub fn build(members: &[Member], manner: impl Into<Manner>) -> Chooser {
+        let manner = manner.into();
+        let mut chooser = Chooser { manner, members: Vec::new(), last: None, cursor: 0, way: Way::of(manner) };
+        chooser.rebuild(members, manner);
         chooser
     }
 
     /// The same scheduler with other members: turns go on behind the last one taken, and consistent hashes move only
     /// the clients they must. Another scheduler begins anew. Costs O(n log n); a Maglev table is rebuilt bit by
     /// bit with later picks, and until then the old one serves, passing over members that are gone.
-    pub fn rebuild(&mut self, members: &[Member], scheduler: Scheduler) {
-        if self.scheduler != scheduler {
-            self.scheduler = scheduler;
-            self.way = way(scheduler);
+    pub fn rebuild(&mut self, members: &[Member], manner: impl Into<Manner>) {
+        let manner = manner.into();
+        let unbounded = |manner: Manner| Manner { bound: None, ..manner };
+        if unbounded(self.manner) != unbounded(manner) {
+            self.way = Way::of(manner);
         }
+        self.manner = manner;
         self.members.clear();
         self.members.extend(members.iter().filter(|member| member.weight > 0));
         self.members.sort_unstable_by_key(|member| member.id);
         self.cursor = self.last.map_or(0, |last| self.members.partition_point(|member| member.id <= last));
-        match &mut self.way {
-            Way::Turn | Way::LeastConn => {}
-            Way::Weighted(turns) => turns.set_members(self.members.iter().map(|m| (m.id.0, m.weight))),
-            Way::Random(totals) => {
-                totals.clear();
-                totals.extend(self.members.iter().scan(0u64, |total, member| {
-                    *total += u64::from(member.weight);
-                    Some(*total)
-                }));
-            }
-            Way::SourceHash(consistent) => consistent.members_changed(&self.members),
-        }
+        self.way.set_members(&self.members);
     }
 
     /// How many members can be chosen.
@@ -128,14 +155,16 @@ impl Chooser {
         if self.members.is_empty() {
             return None;
         }
-        let members = &self.members;
+        let (members, cursor) = (&self.members, self.cursor);
         let mut ok = |position: usize| acceptable(members[position].slot);
-        let position = match &mut self.way {
-            Way::Turn => in_turn(self.cursor, members.len()).find(|position| ok(*position)),
-            Way::LeastConn => least_conn(members, self.cursor, choice.random, live, ok),
-            Way::Weighted(turns) => turns.take(ok),
-            Way::Random(totals) => random(totals, choice.random, ok),
-            Way::SourceHash(consistent) => consistent.pick(members, choice.source_hash, ok),
+        let position = match (&mut self.way, choice.content_hash) {
+            (Way::Content(consistent, _), Some(hash)) => {
+                consistent.pick_bounded(members, hash, self.manner.bound, choice.random, &live, &mut ok)
+            }
+            (Way::Content(_, fallback), None) => {
+                fallback.pick(members, cursor, choice, self.manner.bound, &live, &mut ok)
+            }
+            (way, _) => way.pick(members, cursor, choice, self.manner.bound, &live, &mut ok),
         }?;
         self.last = Some(members[position].id);
         self.cursor = position + 1;
@@ -143,13 +172,61 @@ impl Chooser {
     }
 }
 
-fn way(scheduler: Scheduler) -> Way {
-    match scheduler {
-        Scheduler::RoundRobin => Way::Turn,
-        Scheduler::Weighted => Way::Weighted(Turns::default()),
-        Scheduler::LeastConn => Way::LeastConn,
-        Scheduler::Random => Way::Random(Vec::new()),
-        Scheduler::SourceHash => Way::SourceHash(Box::default()),
+impl Way {
+    fn of(manner: Manner) -> Way {
+        match manner.scheduler {
+            Scheduler::RoundRobin => Way::Turn,
+            Scheduler::Weighted => Way::Weighted(Turns::default()),
+            Scheduler::LeastConn => Way::LeastConn,
+            Scheduler::Random => Way::Random(Vec::new()),
+            Scheduler::SourceHash => Way::Source(Box::default()),
+            // A fallback that needs a request as well is refused by the contract; taking turns ends the chain.
+            Scheduler::UrlHash | Scheduler::CookieHash if manner.fallback.needs_content() => Way::Turn,
+            Scheduler::UrlHash | Scheduler::CookieHash => {
+                Way::Content(Box::default(), Box::new(Way::of(Manner { scheduler: manner.fallback, ..manner })))
+            }
+        }
+    }
+
+    fn set_members(&mut self, members: &[Member]) {
+        match self {
+            Way::Turn | Way::LeastConn => {}
+            Way::Weighted(turns) => turns.set_members(members.iter().map(|m| (m.id.0, m.weight))),
+            Way::Random(totals) => {
+                totals.clear();
+                totals.extend(members.iter().scan(0u64, |total, member| {
+                    *total += u64::from(member.weight);
+                    Some(*total)
+                }));
+            }
+            Way::Source(consistent) => consistent.members_changed(members),
+            Way::Content(consistent, fallback) => {
+                consistent.members_changed(members);
+                fallback.set_members(members);
+            }
+        }
+    }
+
+    /// The position of the member chosen without a request.
+    fn pick(
+        &mut self,
+        members: &[Member],
+        cursor: usize,
+        choice: Choice,
+        bound: Option<LoadFactor>,
+        live: &impl Fn(u32) -> u32,
+        ok: &mut impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        match self {
+            // A fallback is never one of content itself.
+            Way::Turn | Way::Content(..) => in_turn(cursor, members.len()).find(|position| ok(*position)),
+            Way::LeastConn => least_conn(members, cursor, choice.random, live, ok),
+            Way::Weighted(turns) => turns.take(ok),
+            Way::Random(totals) => random(totals, choice.random, ok),
+            Way::Source(consistent) => {
+                consistent.pick_bounded(members, choice.source_hash, bound, choice.random, live, ok)
+            }
+        }
     }
 }
 
@@ -216,49 +293,67 @@ fn below(random: u64, bound: u64) -> u64 {
     ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
-fn shares(members: &[Member]) -> impl Iterator<Item = (BindingId, u16)> {
-    members.iter().map(|member| (member.id, member.weight))
+/// How many live connections a member of weight 1 may have with one more among the members: the factor times the
+/// average, as a fraction. Of a large group the average is that of a window.
+fn allowance(members: &[Member], factor: LoadFactor, random: u64, live: impl Fn(u32) -> u32) -> (u64, u64) {
+    let from = if members.len() <= SCAN_MAX { 0 } else { below(random, members.len() as u64) as usize };
+    let (mut load, mut weight) = (0, 0);
+    for position in in_turn(from, members.len()).take(SCAN_MAX) {
+        load += u64::from(live(members[position].slot));
+        weight += u64::from(members[position].weight);
+    }
+    (u64::from(factor.hundredths()) * (load + 1), 100 * weight)
 }
 
-/// Source-hash: a Maglev table that serves and perhaps its successor.
+/// A hashing scheduler: a Maglev table that serves and perhaps its successor.
 #[derive(Debug, Clone, Default)]
 struct Consistent {
     serving: Option<Table>,
     /// Of each of the serving table's members, where it is among the members now.
     now_at: Vec<Option<u32>>,
     building: Option<Building>,
-    /// Ids and weights that `building` is for, or else `serving`.
-    made_for: Vec<(BindingId, u16)>,
+    /// Shares and weights of the members now, in order: one table for one set of members.
+    wanted: Vec<(u64, u16)>,
+    /// Where each of them is among the members.
+    positions: Vec<u32>,
+    /// What `building` is for, or else `serving`.
+    made_for: Vec<(u64, u16)>,
     /// The members are others than those.
     is_stale: bool,
 }
 
 impl Consistent {
     fn members_changed(&mut self, members: &[Member]) {
-        self.find_members(members);
+        let mut ordered: Vec<_> = members.iter().zip(0u32..).map(|(m, at)| (m.share, m.weight, at)).collect();
+        ordered.sort_unstable();
+        self.wanted.clear();
+        self.wanted.extend(ordered.iter().map(|(share, weight, _)| (*share, *weight)));
+        self.positions.clear();
+        self.positions.extend(ordered.iter().map(|(.., at)| *at));
+        self.find_members();
         let has_table = self.serving.is_some() || self.building.is_some();
-        self.is_stale = !has_table || !shares(members).eq(self.made_for.iter().copied());
+        self.is_stale = !has_table || self.wanted != self.made_for;
     }
 
     /// Finds the serving table's members among the present ones; if none is left, that table is of no more use.
-    fn find_members(&mut self, members: &[Member]) {
-        let ids = self.serving.as_ref().map_or(&[][..], |table| table.ids());
-        let find = |id: &BindingId| members.binary_search_by_key(id, |member| member.id).ok().map(|at| at as u32);
-        self.now_at = ids.iter().map(find).collect();
+    fn find_members(&mut self) {
+        let shares = self.serving.as_ref().map_or(&[][..], |table| table.shares());
+        let find = |share: &u64| self.wanted.binary_search_by_key(share, |(share, _)| *share).ok();
+        self.now_at = shares.iter().map(|share| find(share).map(|at| self.positions[at])).collect();
         if self.now_at.iter().all(Option::is_none) {
             self.serving = None;
         }
     }
 
     /// Builds on, a step; a table that nothing could serve before in one go.
-    fn build_on(&mut self, members: &[Member]) {
+    fn build_on(&mut self) {
         let in_hand = self.building.take().filter(|_| self.serving.is_some() || !self.is_stale);
         let building = match in_hand {
             Some(building) => building,
             None if !self.is_stale => return,
             None => {
                 self.is_stale = false;
-                self.made_for = shares(members).collect();
+                self.made_for.clone_from(&self.wanted);
                 Building::new(&self.made_for)
             }
         };
@@ -267,15 +362,35 @@ impl Consistent {
             Progress::Unfinished(building) => self.building = Some(building),
             Progress::Finished(table) => {
                 self.serving = Some(table);
-                self.find_members(members);
+                self.find_members();
             }
         }
     }
 
-    /// The owner of the client's slot, or of the next of its slots; if none of a few is acceptable, the first acceptable
-    /// member from a place that depends on the client only.
-    fn pick(&mut self, members: &[Member], hash: u64, mut ok: impl FnMut(usize) -> bool) -> Option<usize> {
-        self.build_on(members);
+    /// As [`Consistent::pick`], but passing over those whose load is at the bound, while there are others.
+    fn pick_bounded(
+        &mut self,
+        members: &[Member],
+        hash: u64,
+        bound: Option<LoadFactor>,
+        random: u64,
+        live: &impl Fn(u32) -> u32,
+        ok: &mut impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        self.build_on();
+        let Some(factor) = bound else { return self.pick(members, hash, ok) };
+        let (most, of) = allowance(members, factor, random, live);
+        let has_room = |position: usize| {
+            let Member { weight, slot, .. } = members[position];
+            u64::from(live(slot)) * of < most * u64::from(weight)
+        };
+        self.pick(members, hash, &mut |position| has_room(position) && ok(position))
+            .or_else(|| self.pick(members, hash, ok))
+    }
+
+    /// The owner of the key's slot, or of the next of its slots; if none of a few is acceptable, the first acceptable
+    /// member from a place that depends on the key only.
+    fn pick(&self, members: &[Member], hash: u64, ok: &mut impl FnMut(usize) -> bool) -> Option<usize> {
         let by_slot = self
             .serving
             .iter()
@@ -284,7 +399,10 @@ impl Consistent {
             .map(|position| position as usize)
             .find(|position| ok(*position));
         let start = below(maglev::mix(hash), members.len() as u64) as usize;
-        by_slot.or_else(|| in_turn(start, members.len()).find(|position| ok(*position)))
+        by_slot.or_else(|| {
+            let rotated = in_turn(start, members.len());
+            rotated.map(|at| self.positions[at] as usize).find(|position| ok(*position))
+        })
     }
 }
 
@@ -296,7 +414,7 @@ mod tests {
         // Slots differ from positions, so that the two cannot be confused unnoticed.
         (0..)
             .zip(weights)
-            .map(|(n, weight)| Member { id: BindingId(n + 1), weight: *weight, slot: n as u32 + 100 })
+            .map(|(n, weight)| Member { id: BindingId(n + 1), share: n + 1, weight: *weight, slot: n as u32 + 100 })
             .collect()
     }
 
@@ -305,7 +423,7 @@ mod tests {
     }
 
     fn pick(n: u64) -> Choice {
-        Choice { source_hash: maglev::mix(n), random: maglev::mix(n ^ 0xabcd) }
+        Choice { source_hash: maglev::mix(n), content_hash: Some(maglev::mix(n)), random: maglev::mix(n ^ 0xabcd) }
     }
 
     fn counts(picks: &[u32], members: usize) -> Vec<usize> {

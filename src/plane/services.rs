@@ -11,7 +11,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use super::flow_table::Endpoint;
-use super::schedule::{Chooser, Member};
+use super::schedule::{Chooser, Manner, Member};
+use crate::acm::rules::share::shares;
 use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, PortId, ServiceId};
@@ -271,20 +272,22 @@ impl Services {
         let row = &self.service(slot).row;
         // Without rules only the group `default` receives traffic.
         let group = default_group();
-        let scheduler = row.groups.get(&group).map_or(Scheduler::default(), |group| group.scheduler);
-        let eligible = row.bindings.values().filter(|binding| binding.takes_new() && binding.will.group == group);
-        let members: Vec<_> = eligible
-            .filter_map(|binding| {
+        let manner = row.groups.get(&group).map_or(Manner::from(Scheduler::default()), Manner::from);
+        let of_group = || row.bindings.values().filter(|binding| binding.will.group == group);
+        let members: Vec<_> = of_group()
+            .zip(shares(of_group().map(|binding| binding.claim())))
+            .filter(|(binding, _)| binding.takes_new())
+            .filter_map(|(binding, share)| {
                 let slot = *self.by_id.get(&binding.id)?;
-                Some(Member { slot, id: binding.id, weight: binding.will.weight })
+                Some(Member { slot, id: binding.id, share, weight: binding.will.weight })
             })
             .collect();
         match chooser {
             Some(mut chooser) => {
-                chooser.rebuild(&members, scheduler);
+                chooser.rebuild(&members, manner);
                 chooser
             }
-            None => Chooser::build(&members, scheduler),
+            None => Chooser::build(&members, manner),
         }
     }
 

@@ -135,7 +135,7 @@ mod tests {
         for n in 0..generations {
             let key = format!("10.0.0.{}:80", n + 1).parse().unwrap();
             let mut draft = table.edit();
-            draft.put_service(crate::switch::control::new_service(crate::base::id::ServiceId(n), key)).unwrap();
+            draft.put_service(crate::acm::words::Service::new(crate::base::id::ServiceId(n), key)).unwrap();
             table = draft.finish();
         }
         Arc::new(table)

@@ -52,7 +52,7 @@ pub const ROWS: &[Row] = &[
         use acm_switch::acm::words::{Group, Scheduler, default_group};
         let mut rig = Rig::web(2);
         rig.service(V, |service| {
-            service.groups.insert(default_group(), Group { scheduler: Scheduler::SourceHash });
+            service.groups.insert(default_group(), Group::scheduled_by(Scheduler::SourceHash));
         });
         rig.client(tcp(C, V, "S", 100, 0, 0));
         let first = if rig.live(1) == 1 { (1, R) } else { (2, "10.0.0.12:8080") };

@@ -224,16 +224,7 @@ impl Rig {
         let key: ServiceKey = key.parse().unwrap();
         let mut service = match self.table.service(&key) {
             Some(service) => (**service).clone(),
-            None => Service {
-                id: ServiceId(self.next_id),
-                key,
-                groups: Default::default(),
-                health: Default::default(),
-                when_none: Refusal::Silent,
-                drops: Default::default(),
-                rules: Default::default(),
-                bindings: Default::default(),
-            },
+            None => Service { groups: Default::default(), ..Service::new(ServiceId(self.next_id), key) },
         };
         self.next_id += 1;
         set(&mut service);
@@ -256,6 +247,7 @@ impl Rig {
                 weight: 1,
                 max_conns: None,
                 owner: operator(),
+                identity: None,
                 lease: None,
                 health: Arc::default(),
             },

@@ -192,7 +192,7 @@ pub const ROWS: &[Row] = &[
     ("least connections", || {
         let mut rig = Rig::web(2);
         rig.service(V, |service| {
-            service.groups.insert(default_group(), Group { scheduler: Scheduler::LeastConn });
+            service.groups.insert(default_group(), Group::scheduled_by(Scheduler::LeastConn));
         });
         rig.established(C);
         let held = rig.live(1);
@@ -203,7 +203,7 @@ pub const ROWS: &[Row] = &[
     ("one client address, one real, by source hash", || {
         let mut rig = Rig::web(3);
         rig.service(V, |service| {
-            service.groups.insert(default_group(), Group { scheduler: Scheduler::SourceHash });
+            service.groups.insert(default_group(), Group::scheduled_by(Scheduler::SourceHash));
         });
         for n in 0..20u16 {
             rig.client(tcp(&format!("10.0.0.1:{}", 1000 + n), V, "S", 1, 0, 0));

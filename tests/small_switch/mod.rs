@@ -12,13 +12,13 @@ use std::task::{Context, Poll, Waker};
 
 use acm_switch::acm::error::AcmError;
 use acm_switch::acm::event::{Event, EventId, EventKind};
-use acm_switch::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, ServiceRow, State};
+use acm_switch::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, RuleRow, ServiceRow, State};
 use acm_switch::acm::primitive::{Add, Caller, Done, DropNew, Outcome, Primitive, SetService, Tenure};
 use acm_switch::acm::switch::{AcmSwitch, Answer, CaptureStream, EventStream, Inspect, PortStatistics, Statistics};
 use acm_switch::acm::table::ServiceTable;
 use acm_switch::acm::validate;
 use acm_switch::acm::words::{
-    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthDepth, HealthProfile, Observed, Refusal, Service,
+    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthDepth, HealthProfile, Observed, Service,
     ServiceKey, Will, default_group,
 };
 use acm_switch::base::id::{BindingId, Generation, Name, ServiceId};
@@ -121,16 +121,7 @@ impl Inner {
     }
 
     fn new_service(&mut self, key: ServiceKey) -> Service {
-        Service {
-            id: ServiceId(self.next_id()),
-            key,
-            groups: imbl::OrdMap::new(),
-            health: Arc::new(HealthProfile::default()),
-            when_none: Refusal::Silent,
-            drops: imbl::Vector::new(),
-            rules: imbl::Vector::new(),
-            bindings: imbl::OrdMap::new(),
-        }
+        Service { groups: imbl::OrdMap::new(), ..Service::new(ServiceId(self.next_id()), key) }
     }
 
     fn add(&mut self, add: &Add) -> Outcome {
@@ -153,6 +144,7 @@ impl Inner {
             weight: add.weight.unwrap_or(1),
             max_conns: add.max_conns,
             owner: add.owner.clone(),
+            identity: add.identity.clone(),
             lease: None,
             health: Arc::new(health),
         };
@@ -238,7 +230,7 @@ impl Inner {
             None => self.new_service(set.service),
         };
         if let Some(scheduler) = set.scheduler {
-            service.groups.insert(set.group.clone(), Group { scheduler });
+            service.groups.insert(set.group.clone(), Group::scheduled_by(scheduler));
         }
         if let Some(health) = &set.health {
             service.health = Arc::new(health.clone());
@@ -289,6 +281,7 @@ impl Inner {
             weight: binding.will.weight,
             max_conns: binding.will.max_conns,
             owner: binding.will.owner.clone(),
+            identity: binding.will.identity.clone(),
             lease: None,
             lease_left: None,
             deadline_left: None,
@@ -311,10 +304,18 @@ impl Inner {
             groups: service
                 .groups
                 .iter()
-                .map(|(group, set)| GroupRow { group: group.clone(), scheduler: set.scheduler })
+                .map(|(group, set)| GroupRow {
+                    group: group.clone(),
+                    scheduler: set.scheduler,
+                    hash: set.hash.clone(),
+                    persist: set.persist.clone(),
+                })
                 .collect(),
             drops: drops.collect(),
-            rules: service.rules.iter().cloned().collect(),
+            content: service.content,
+            switching: service.switching,
+            default_action: service.default_action.clone(),
+            rules: service.rules.iter().map(|rule| RuleRow { rule: rule.clone(), hits: 0 }).collect(),
             health: HealthProfile::clone(&service.health),
             when_none: service.when_none,
             admitted: 30,

@@ -6,6 +6,7 @@ use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
 use crate::acm::words::{Binding, BindingKey, DropMode, DropPolicy, Refusal, ServiceKey, default_group};
 use crate::base::addr::Protocol;
+use crate::base::id::Name;
 
 impl World {
     /// A SYN, the first or a later one of its attempt.
@@ -21,8 +22,10 @@ impl World {
             self.service(&key).dropped += 1;
             return Opened::Refused(refusal);
         }
-        let eligible = self.eligible(client, key);
-        let Some((real, binding)) = self.choose(client, key, &eligible) else {
+        // A connection that is not looked into can only go to the default group.
+        let group = default_group();
+        let eligible = self.eligible(client, key, &group);
+        let Some((real, binding)) = self.choose(client, key, &group, &eligible, None) else {
             let service = self.service(&key);
             service.refused += 1;
             return Opened::Refused(service.when_none);
@@ -35,7 +38,7 @@ impl World {
     }
 
     /// The flow this client has with this service.
-    fn existing(&mut self, client: SocketAddr, service: ServiceKey) -> Option<Opened> {
+    pub(super) fn existing(&mut self, client: SocketAddr, service: ServiceKey) -> Option<Opened> {
         let now = self.now;
         let alive = |flow: &Flow| flow.end.is_none() && flow.client == client && flow.key.service == service;
         let (id, flow) = self.flows.iter_mut().find(|(_, flow)| alive(flow))?;
@@ -44,7 +47,7 @@ impl World {
     }
 
     /// Drop: the policy with the longest prefix that has this client decides, no other.
-    fn refused_by_policy(&mut self, client: SocketAddr, key: ServiceKey) -> Option<Refusal> {
+    pub(super) fn refused_by_policy(&mut self, client: SocketAddr, key: ServiceKey) -> Option<Refusal> {
         let length = |policy: &DropPolicy| policy.from.map(|prefix| prefix.prefix_len());
         let concerns = |policy: &&DropPolicy| policy.from.is_none_or(|prefix| prefix.contains(&client.ip()));
         let policies = self.services.get(&key)?.drops.values();
@@ -63,13 +66,12 @@ impl World {
         refused.then_some(policy.refusal)
     }
 
-    /// The bindings that may have this client's new connection. Without a look into requests, which a model cannot
-    /// take, only the default group receives any.
-    fn eligible(&self, client: SocketAddr, key: ServiceKey) -> Vec<Binding> {
+    /// The bindings of a group that may have this client's new connection.
+    pub(super) fn eligible(&self, client: SocketAddr, key: ServiceKey, group: &Name) -> Vec<Binding> {
         let Some(service) = self.services.get(&key) else { return Vec::new() };
         let may = |binding: &&Binding| {
             binding.takes_new()
-                && binding.will.group == default_group()
+                && binding.will.group == *group
                 && binding.will.weight > 0
                 && binding.will.max_conns.is_none_or(|max| self.live(binding.id) < u64::from(max))
                 && !self.has_tuple(client, key.protocol, binding.real)

@@ -7,12 +7,13 @@
 //! Callers: the conformance suite, tests of everything that talks to switches, and driver authors.
 //!
 //! * `world`: what there is; `primitives`: the calls; `moments`: health, leases, deadlines, expiry, drained rows;
-//!   `flows`: new connections and their ends; `choose`: the schedulers; `rows`: List.
+//!   `flows`: new connections and their ends; `requests`: content services; `choose`: the schedulers; `rows`: List.
 
 mod choose;
 mod flows;
 mod moments;
 mod primitives;
+mod requests;
 mod rows;
 mod world;
 
@@ -25,6 +26,7 @@ use super::event::EventId;
 use super::event_log::EventLog;
 use super::list::{Filter, Listing};
 use super::primitive::{Caller, Outcome, Primitive, Tenure};
+use super::rules::request::{Request, Served};
 use super::switch::{AcmSwitch, Answer, CaptureStream, EventStream, Inspect, Statistics};
 use super::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
@@ -115,6 +117,12 @@ impl ModelSwitch {
     /// attempt is that attempt's retry, for on the wire there is no telling them apart.
     pub fn open(&self, client: SocketAddr, service: ServiceKey) -> Opened {
         self.step(|world| world.open(client, service))
+    }
+
+    /// A request on the connection from this address and port, which is opened if there is none. The service's Drop
+    /// policies decide about connections, its rules about requests. A group without an eligible real resets.
+    pub fn request(&self, client: SocketAddr, service: ServiceKey, request: &Request) -> Served {
+        self.step(|world| world.request(client, service, request))
     }
 
     /// Ends a flow in the orderly way. Nothing happens if it has ended already.

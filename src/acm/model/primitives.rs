@@ -7,13 +7,16 @@ use super::world::{End, Service, World};
 use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{Add, Done, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService};
+use crate::acm::rules::check::check_group;
+use crate::acm::rules::edit::edited;
 use crate::acm::validate;
 use crate::acm::words::{
     AdminState, Binding, BindingKey, DropPolicy, Health, Lease, Observed, ServiceKey, Will, default_group,
 };
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::limits::{
-    BINDINGS_MAX, BINDINGS_PER_SERVICE_MAX, DROPS_PER_SERVICE_MAX, GROUPS_PER_SERVICE_MAX, SERVICES_MAX,
+    BINDINGS_MAX, BINDINGS_PER_SERVICE_MAX, DROPS_PER_SERVICE_MAX, GROUPS_PER_SERVICE_MAX, RULES_PER_SERVICE_MAX,
+    SERVICES_MAX,
 };
 
 impl World {
@@ -59,6 +62,7 @@ impl World {
             weight: add.weight.unwrap_or(1),
             max_conns: add.max_conns,
             owner: add.owner.clone(),
+            identity: add.identity.clone(),
             lease,
             health: Arc::new(add.health.clone().unwrap_or_else(|| service.health.clone())),
         };
@@ -82,6 +86,7 @@ impl World {
         will.group = add.group.clone().unwrap_or_else(|| old.will.group.clone());
         will.weight = add.weight.unwrap_or(old.will.weight);
         will.max_conns = add.max_conns.or(old.will.max_conns);
+        will.identity = add.identity.clone().or_else(|| old.will.identity.clone());
         will.health = add.health.clone().map_or_else(|| Arc::clone(&old.will.health), Arc::new);
         will.lease = self.lease_of(add);
         new.observed.lapsed = false;
@@ -182,22 +187,40 @@ impl World {
     }
 
     fn set_service(&mut self, set: &SetService) -> Outcome {
+        let known = self.services.get(&set.service);
+        let mut group = known.and_then(|service| service.groups.get(&set.group)).cloned().unwrap_or_default();
+        assign(&mut group.scheduler, set.scheduler);
+        assign(&mut group.hash, set.hash.clone());
+        assign(&mut group.persist, set.persist.clone());
+        check_group(&group)?;
+        let rules = match (&set.rules, &set.edit) {
+            (None, Some(edit)) => Some(edited(known.map_or(&[], |service| &service.rules[..]), edit)?),
+            (rules, _) => rules.clone(),
+        };
+        let is_new = known.is_none();
         self.check_group(&set.service, &set.group)?;
-        let is_new = !self.services.contains_key(&set.service);
+        full("rules of a service", rules.as_ref().map_or(0, Vec::len), RULES_PER_SERVICE_MAX)?;
+
         let mut changed = self.ensure_group(&set.service, &set.group);
         let service = self.service(&set.service);
-        let scheduler = service.groups.entry(set.group.clone()).or_default();
-        changed |= assign(scheduler, set.scheduler);
+        changed |= assign(service.groups.entry(set.group.clone()).or_default(), Some(group));
         changed |= assign(&mut service.health, set.health.clone());
         changed |= assign(&mut service.when_none, set.when_none);
-        changed |= assign(&mut service.rules, set.rules.clone());
-        if changed {
-            self.touched = true;
-        }
+        changed |= assign(&mut service.content, set.content);
+        changed |= assign(&mut service.switching, set.switching);
+        changed |= assign(&mut service.default_action, set.default_action.clone());
+        let has_other_rules = assign(&mut service.rules, rules);
+        let rules = service.rules.len();
+        let kept: Vec<_> = service.rules.iter().map(|rule| rule.name.clone()).collect();
+        service.hits.retain(|name, _| kept.contains(name));
+        self.touched |= changed || has_other_rules;
         if changed && !is_new {
             self.news.push(EventKind::ServiceChanged { service: set.service });
         }
-        self.done(None, changed, None)
+        if has_other_rules {
+            self.news.push(EventKind::RulesChanged { service: set.service, rules });
+        }
+        self.done(None, changed || has_other_rules, None)
     }
 
     fn remove_service(&mut self, remove: &RemoveService) -> Outcome {

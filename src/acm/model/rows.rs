@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::world::{Service, World};
-use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, ServiceRow};
+use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, RuleRow, ServiceRow};
+use crate::acm::rules::Rule;
 use crate::acm::switch::Statistics;
-use crate::acm::words::{AdminState, Binding, BindingKey, DropPolicy, ServiceKey};
+use crate::acm::words::{AdminState, Binding, BindingKey, DropPolicy, Group, ServiceKey};
+use crate::base::id::Name;
 use crate::base::span::Span;
 use crate::base::time::Time;
 
@@ -33,9 +35,12 @@ impl World {
         ServiceRow {
             service: key,
             id: service.id,
-            groups: groups.map(|(group, scheduler)| GroupRow { group: group.clone(), scheduler: *scheduler }).collect(),
+            groups: groups.map(group_row).collect(),
             drops: service.drops.values().map(drop).collect(),
-            rules: service.rules.clone(),
+            content: service.content,
+            switching: service.switching,
+            default_action: service.default_action.clone(),
+            rules: service.rules.iter().map(|rule| rule_row(rule, service)).collect(),
             health: service.health.clone(),
             when_none: service.when_none,
             admitted: service.admitted,
@@ -60,6 +65,7 @@ impl World {
             weight: binding.will.weight,
             max_conns: binding.will.max_conns,
             owner: binding.will.owner.clone(),
+            identity: binding.will.identity.clone(),
             lease: binding.will.lease.map(|lease| lease.period),
             lease_left: binding.will.lease.map(|lease| self.left(lease.until)),
             deadline_left: deadline.map(|deadline| self.left(deadline)),
@@ -89,4 +95,17 @@ impl World {
             ports: Vec::new(),
         }
     }
+}
+
+fn group_row((name, group): (&Name, &Group)) -> GroupRow {
+    GroupRow {
+        group: name.clone(),
+        scheduler: group.scheduler,
+        hash: group.hash.clone(),
+        persist: group.persist.clone(),
+    }
+}
+
+fn rule_row(rule: &Rule, service: &Service) -> RuleRow {
+    RuleRow { rule: rule.clone(), hits: service.hits.get(&rule.name).copied().unwrap_or_default() }
 }

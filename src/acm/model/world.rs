@@ -9,9 +9,8 @@ use super::FlowId;
 use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{Caller, Tenure};
-use crate::acm::words::{
-    Binding, BindingKey, DropPolicy, HealthProfile, Refusal, Rule, Scheduler, ServiceKey, default_group,
-};
+use crate::acm::rules::{Action, Content, DropShare, Rule, Switching};
+use crate::acm::words::{Binding, BindingKey, DropPolicy, Group, HealthProfile, Refusal, ServiceKey, default_group};
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 use crate::base::time::Time;
 
@@ -30,6 +29,8 @@ pub(super) struct World {
     pub(super) down: BTreeMap<SocketAddr, String>,
     /// Verdicts of `shed` by attempt, with the salt of the policy that gave them.
     pub(super) shed: BTreeMap<(SocketAddr, ServiceKey), (u64, bool)>,
+    /// The same for rules that drop a share, by connection.
+    pub(super) rule_shed: BTreeMap<(SocketAddr, ServiceKey, Name), (DropShare, bool)>,
     pub(super) coins: fastrand::Rng,
     epoch: u64,
     /// Whose epoch that is.
@@ -41,11 +42,16 @@ pub(super) struct World {
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) id: ServiceId,
-    pub(super) groups: BTreeMap<Name, Scheduler>,
+    pub(super) groups: BTreeMap<Name, Group>,
     pub(super) health: HealthProfile,
     pub(super) when_none: Refusal,
     pub(super) drops: BTreeMap<Option<IpNet>, DropPolicy>,
+    pub(super) content: Content,
+    pub(super) switching: Switching,
+    pub(super) default_action: Action,
     pub(super) rules: Vec<Rule>,
+    /// Requests each rule decided, by its name.
+    pub(super) hits: BTreeMap<Name, u64>,
     pub(super) bindings: BTreeMap<SocketAddr, Binding>,
     pub(super) admitted: u64,
     pub(super) dropped: u64,
@@ -59,11 +65,15 @@ impl Service {
     pub(super) fn new(id: ServiceId) -> Service {
         Service {
             id,
-            groups: BTreeMap::from([(default_group(), Scheduler::default())]),
+            groups: BTreeMap::from([(default_group(), Group::default())]),
             health: HealthProfile::default(),
             when_none: Refusal::default(),
             drops: BTreeMap::new(),
+            content: Content::None,
+            switching: Switching::PerRequest,
+            default_action: Action::default_action(),
             rules: Vec::new(),
+            hits: BTreeMap::new(),
             bindings: BTreeMap::new(),
             admitted: 0,
             dropped: 0,
@@ -104,6 +114,7 @@ impl World {
             flows: BTreeMap::new(),
             down: BTreeMap::new(),
             shed: BTreeMap::new(),
+            rule_shed: BTreeMap::new(),
             coins: fastrand::Rng::with_seed(seed),
             epoch: 0,
             holder: None,

@@ -3,16 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Control, Cutting, new_service};
+use super::{Control, Cutting, Sight};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{
     Add, Caller, Done, DropNew, ForceRemove, Primitive, Remove, RemoveService, SetService, Tenure,
 };
+use crate::acm::rules::Content;
+use crate::acm::rules::check::check_group;
+use crate::acm::rules::edit::edited;
 use crate::acm::validate;
 use crate::acm::words::{
-    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthProfile, Lease, Observed, Service, ServiceKey,
-    Will, default_group,
+    AdminState, Binding, BindingKey, DropPolicy, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
+    default_group,
 };
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
@@ -124,6 +127,7 @@ impl Control {
                 weight: add.weight.unwrap_or(1),
                 max_conns: add.max_conns,
                 owner: add.owner.clone(),
+                identity: add.identity.clone(),
                 lease: lease(add, now),
                 health: shared(add.health.as_ref(), &service.health),
             },
@@ -144,10 +148,10 @@ impl Control {
             Some(service) => (*service).clone(),
             None => {
                 self.next_service += 1;
-                new_service(ServiceId(self.next_service - 1), *key)
+                Service::new(ServiceId(self.next_service - 1), *key)
             }
         };
-        service.groups.entry(group.clone()).or_insert_with(Group::default);
+        service.groups.entry(group.clone()).or_default();
         self.draft.put_service(service.clone())?;
         Ok(Arc::new(service))
     }
@@ -165,6 +169,7 @@ impl Control {
         new.will.admin = AdminState::Up;
         new.will.weight = add.weight.unwrap_or(old.will.weight);
         new.will.max_conns = add.max_conns.or(old.will.max_conns);
+        new.will.identity = add.identity.clone().or_else(|| old.will.identity.clone());
         new.will.lease = lease(add, now);
         new.will.health = shared(add.health.as_ref(), &old.will.health);
         new.observed.lapsed = false;
@@ -277,30 +282,36 @@ impl Control {
     }
 
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if set.rules.as_ref().is_some_and(|rules| !rules.is_empty()) {
+        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
         }
         let old = self.table().service(&set.service).cloned();
         let mut service = match &old {
             Some(service) => (**service).clone(),
-            None => new_service(ServiceId(self.next_service), set.service),
+            None => Service::new(ServiceId(self.next_service), set.service),
         };
-        let group = service.groups.entry(set.group.clone()).or_insert_with(Group::default);
-        group.scheduler = set.scheduler.unwrap_or(group.scheduler);
+        let rules_before = Arc::clone(&service.rules);
+        set_group(&mut service, set)?;
+        set_content(&mut service, set)?;
         service.health = shared(set.health.as_ref(), &service.health);
         service.when_none = set.when_none.unwrap_or(service.when_none);
         if old.as_deref() == Some(&service) {
             return Ok(self.done(None, false));
         }
+        let news = (service.rules != rules_before)
+            .then_some(EventKind::RulesChanged { service: set.service, rules: service.rules.len() });
+        let only_rules = old.as_ref().is_some_and(|old| Service { rules: rules_before, ..service.clone() } == **old);
         self.draft.put_service(service)?;
-        if old.is_none() {
-            self.next_service += 1;
-            self.effects.urgent = true;
+        match old {
+            None => {
+                self.next_service += 1;
+                self.effects.urgent = true;
+                self.happened(EventKind::ServiceCreated { service: set.service });
+            }
+            Some(_) if only_rules => {}
+            Some(_) => self.happened(EventKind::ServiceChanged { service: set.service }),
         }
-        self.happened(match old {
-            None => EventKind::ServiceCreated { service: set.service },
-            Some(_) => EventKind::ServiceChanged { service: set.service },
-        });
+        news.into_iter().for_each(|news| self.happened(news));
         Ok(self.done(None, true))
     }
 
@@ -319,6 +330,37 @@ impl Control {
         self.happened(EventKind::ServiceRemoved { service: key });
         Ok(self.done(None, true))
     }
+}
+
+/// What the call says about a group, merged into what there was and checked as a whole.
+fn set_group(service: &mut Service, set: &SetService) -> Result<(), AcmError> {
+    let group = service.groups.entry(set.group.clone()).or_default();
+    group.scheduler = set.scheduler.unwrap_or(group.scheduler);
+    if let Some(hash) = &set.hash {
+        group.hash = hash.clone();
+    }
+    if let Some(persist) = &set.persist {
+        group.persist = persist.clone();
+    }
+    check_group(group)
+}
+
+/// What the call says about content, merged into what there was.
+fn set_content(service: &mut Service, set: &SetService) -> Result<(), AcmError> {
+    service.content = set.content.unwrap_or(service.content);
+    service.switching = set.switching.unwrap_or(service.switching);
+    if let Some(action) = &set.default_action {
+        service.default_action = action.clone();
+    }
+    let rules = match (&set.rules, &set.edit) {
+        (Some(rules), _) => rules.clone(),
+        (None, Some(edit)) => edited(&service.rules, edit)?,
+        (None, None) => return Ok(()),
+    };
+    if rules != *service.rules {
+        service.rules = rules.into();
+    }
+    Ok(())
 }
 
 /// The lease an Add asks for.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, ServiceRow};
+use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, RuleRow, ServiceRow};
 use crate::acm::table::ServiceTable;
 use crate::acm::words::{AdminState, Binding, BindingKey, Service};
-use crate::base::id::{BindingId, ServiceId};
+use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::span::Span;
 use crate::base::time::Time;
 
@@ -18,6 +18,8 @@ pub struct Tally {
     pub bindings: AHashMap<BindingId, (u64, u64)>,
     /// Admitted, dropped and refused of each service.
     pub services: AHashMap<ServiceId, (u64, u64, u64)>,
+    /// Requests each content rule decided, by its name.
+    pub rules: AHashMap<(ServiceId, Name), u64>,
 }
 
 /// The listing of a table.
@@ -45,16 +47,28 @@ fn service_row(service: &Service, tally: &Tally, now: Time) -> ServiceRow {
         refusal: policy.refusal,
         left: policy.until.map(|until| left(until, now)),
     });
+    let rules = service.rules.iter().map(|rule| RuleRow {
+        rule: rule.clone(),
+        hits: tally.rules.get(&(service.id, rule.name.clone())).copied().unwrap_or_default(),
+    });
     ServiceRow {
         service: service.key,
         id: service.id,
         groups: service
             .groups
             .iter()
-            .map(|(name, group)| GroupRow { group: name.clone(), scheduler: group.scheduler })
+            .map(|(name, group)| GroupRow {
+                group: name.clone(),
+                scheduler: group.scheduler,
+                hash: group.hash.clone(),
+                persist: group.persist.clone(),
+            })
             .collect(),
         drops: drops.collect(),
-        rules: service.rules.iter().cloned().collect(),
+        content: service.content,
+        switching: service.switching,
+        default_action: service.default_action.clone(),
+        rules: rules.collect(),
         health: (*service.health).clone(),
         when_none: service.when_none,
         admitted,
@@ -80,6 +94,7 @@ fn binding_row(service: &Service, binding: &Binding, tally: &Tally, now: Time) -
         weight: binding.will.weight,
         max_conns: binding.will.max_conns,
         owner: binding.will.owner.clone(),
+        identity: binding.will.identity.clone(),
         lease: binding.will.lease.map(|lease| lease.period),
         lease_left: binding.will.lease.map(|lease| left(lease.until, now)),
         deadline_left: deadline.map(|deadline| left(deadline, now)),
