@@ -186,7 +186,7 @@ impl World {
             batch: Batch::new(8, 17_000),
             out: Out::new(),
             client_wakes: vec![Some(now); plan.clients.len()],
-            web_wakes: vec![Some(now); plan.places.len()],
+            web_wakes: plan.places.iter().map(|place| (!place.is_absent).then_some(now)).collect(),
             plan,
         };
         world.publish();
@@ -418,6 +418,10 @@ impl World {
         self.age();
         if self.plane.flows() > 0 {
             self.wrong.push(format!("{} flows left behind", self.plane.flows()));
+        }
+        if self.trace {
+            let moved: Vec<_> = self.plane.counters().iter().filter(|(_, count)| *count > 0).collect();
+            eprintln!("{moved:?}");
         }
         let (connections, held) = (self.plane.content_connections(), self.plane.content_held());
         if connections > 0 || held > 0 {
