@@ -25,13 +25,16 @@
 //! | 0 | [`base`] | words everyone shares: addresses, time, identifiers, limits | |
 //! | 1 | [`wire`] | bytes and headers: parse, rewrite, checksums, building frames | base |
 //! | 1 | [`acm`] | the contract: primitives, `AcmSwitch`, `ServiceTable`, the model, the conformance suite | base |
+//! | 2 | [`beacon`] | what managers and agents say to each other: codec, keys, freshness | base, acm |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
 //! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`plane`] | the forwarding plane, pure | base, wire, content, the data of acm |
 //! | 4 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
-//! | 4 | [`driver`] | other switches behind the contract: the native client | base, acm, the schema of api |
+//! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
+//! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
+//! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
 //! | 5 | [`cli`] | one file per subcommand | everything |
 //!
@@ -41,11 +44,14 @@
 pub mod acm;
 pub mod api;
 pub mod base;
+pub mod beacon;
 pub mod cli;
+pub mod console;
 pub mod content;
 pub mod driver;
 pub mod health;
 pub mod lab;
+pub mod manager;
 pub mod plane;
 pub mod port;
 pub mod switch;

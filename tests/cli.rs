@@ -340,9 +340,66 @@ fn a_configured_switch_begins_with_what_its_file_says() {
     assert!(!socket.exists(), "the socket is removed at exit");
 }
 
+/// The small switch forgets options that an Add does not name. The suite notices, shows what was said, and removes what
+/// it made.
+#[test]
+fn conformance_fails_a_switch_that_is_wrong() {
+    let served = Served::start();
+    served.ok(&format!("add {VIP} {REAL} --no-health"));
+    let before = served.json("list");
+    let target = format!("unix:{}", served.socket.display());
+    let said =
+        served.run(&format!("conformance --driver native --target {target} --filter options --filter idempotent"));
+    assert!(said.code == 1 && said.err == "acm: 1 of 2 cases failed\n", "{said:?}");
+    for part in [
+        "  passed   Add is idempotent\n",
+        "  FAILED   Add changes options and keeps those it does not name: ",
+        "           | call: {\"op\":\"add\",",
+        "\n1 passed, 0 cannot be done by this box, 0 skipped, 1 failed, in ",
+    ] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    let after = served.json("list");
+    assert_eq!((&before["services"], &before["bindings"]), (&after["services"], &after["bindings"]));
+    let own = served.run(&format!("conformance --driver native --target {target} --vip {VIP}"));
+    assert!(own.code == 1 && own.err.contains("--vip") && own.err.contains("already"), "{own:?}");
+}
+
+#[test]
+fn conformance_lists_its_cases_and_names_what_is_wrong() {
+    let listed = Said::of(acm("conformance --list --filter IDEMPOTENT").output().unwrap(), "list");
+    assert_eq!((listed.code, listed.out.as_str()), (0, "ABOUT    CASE\ncontrol  Add is idempotent\n"));
+    for (words, code, says) in [
+        ("conformance", 2, "--driver"),
+        ("conformance --driver nobody --target unix:/s", 2, "choose one of native"),
+        ("conformance --driver native --target unix:/nowhere/s", 3, "/nowhere/s"),
+        ("conformance --driver native --target unix:/s?driver=haproxy", 1, "names the driver `haproxy`"),
+        ("conformance --driver native --target unix:/s --user admin", 1, "user"),
+        ("conformance --list --filter zebra", 1, "--list"),
+    ] {
+        let said = Said::of(acm(words).output().unwrap(), words);
+        assert!(said.code == code && said.err.contains(says), "{words}: {said:?}");
+    }
+}
+
 #[test]
 fn help_has_examples_and_completions_are_scripts() {
-    for verb in ["add", "remove", "list", "drop", "watch", "capture", "stats", "service set", "service remove"] {
+    for verb in [
+        "add",
+        "remove",
+        "list",
+        "drop",
+        "watch",
+        "capture",
+        "stats",
+        "service set",
+        "service remove",
+        "rule add",
+        "rule list",
+        "rule remove",
+        "rule move",
+        "explain",
+    ] {
         let said = Said::of(acm(&format!("{verb} --help")).output().unwrap(), verb);
         assert_eq!(said.code, 0, "{verb}");
         assert!(said.out.contains("Example") && said.out.contains(&format!("acm {verb}")), "{verb}: {}", said.out);

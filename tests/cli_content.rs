@@ -5,11 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use acm_switch::acm::model::ModelSwitch;
+use acm_switch::acm::rules::request::Request;
 use acm_switch::api::listen::{Endpoint, Listener};
 use acm_switch::api::task::serve;
 use serde_json::Value;
 
 struct Served {
+    model: Arc<ModelSwitch>,
     socket: PathBuf,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -21,6 +23,8 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("switch.sock");
         let listener_at = socket.clone();
+        let model = Arc::new(ModelSwitch::new(1));
+        let switch = Arc::clone(&model);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (ready, opened) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -28,11 +32,11 @@ impl Served {
             runtime.block_on(async {
                 let unix = Listener::open(&Endpoint::Unix(listener_at), None).unwrap();
                 ready.send(()).unwrap();
-                serve(Arc::new(ModelSwitch::new(1)), vec![unix], async move { drop(stopped.await) }).await;
+                serve(switch, vec![unix], async move { drop(stopped.await) }).await;
             });
         });
         opened.recv().unwrap();
-        Served { socket, stop: Some(stop), thread: Some(thread), _dir: dir }
+        Served { model, socket, stop: Some(stop), thread: Some(thread), _dir: dir }
     }
 
     /// Exit code, stdout, stderr. Words are cut at `|` where they hold spaces.
@@ -214,6 +218,31 @@ fn explain_says_which_rule_and_which_server() {
 }
 
 #[test]
+fn hits_are_listed_and_metered() {
+    use std::io::{Read, Write};
+    let served = Served::start();
+    shop(&served);
+    let service = VIP.parse().unwrap();
+    for (port, target) in (2001..).zip(["/a.png", "/b.png", "/static/x", "/"]) {
+        let client = std::net::SocketAddr::from(([10, 0, 0, 1], port));
+        let _ = served.model.request(client, service, &Request::get(target));
+    }
+    let rules = served.json(&format!("rule list {VIP}"));
+    let hits: Vec<_> = rules.as_array().unwrap().iter().map(|row| row["hits"].as_u64().unwrap()).collect();
+    assert_eq!(hits, [2, 0, 1, 0]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&served.socket).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: acm\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    for line in [
+        "acm_rule_hits_total{service=\"10.0.0.100:80\",rule=\"images\"} 2",
+        "acm_rule_hits_total{service=\"10.0.0.100:80\",rule=\"old\"} 0",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+}
+
+#[test]
 fn explain_agrees_with_another_switch_and_after_another_port() {
     let (one, two) = (Served::start(), Served::start());
     shop(&one);
@@ -246,4 +275,25 @@ fn explain_reads_client_hellos() {
     let explain = |options: &str| served.json(&format!("explain {vip} {options}"));
     assert_eq!(explain("--sni www.Shop.example --alpn h2")["group"]["real"], "10.0.0.11:443");
     assert!(explain("--sni www.shop.example")["rule"].is_null());
+}
+
+/// Every `acm` command of the README's section about content, as it stands there.
+#[test]
+fn the_readme_can_be_followed() {
+    let readme = include_str!("../README.md");
+    let section = readme.split("### Switch by content\n").nth(1).unwrap().split("\n### ").next().unwrap();
+    let served = Served::start();
+    let mut commands = 0;
+    for line in section.lines().filter_map(|line| line.strip_prefix("acm ")) {
+        let line = line.split(" #").next().unwrap();
+        // Quotes are the shell's; no word here holds a blank.
+        served.ok(&line.split_whitespace().map(|word| word.trim_matches('\'')).collect::<Vec<_>>().join(" "));
+        commands += 1;
+    }
+    assert!(commands > 15, "{commands}");
+    let rules = served.json(&format!("rule list {VIP}"));
+    let names: Vec<_> = rules.as_array().unwrap().iter().map(|row| row["rule"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["rule-3", "rule-1", "rule-2", "rule-4", "rule-5"]);
+    let explained = served.json(&format!("explain {VIP} --url /static/app.js --cookie sid=us-7"));
+    assert_eq!(explained["rule"], "rule-4");
 }

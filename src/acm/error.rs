@@ -32,6 +32,24 @@ pub enum Feature {
     Option,
 }
 
+impl Feature {
+    /// Every feature, for reports and for switches that are to be explored.
+    pub const ALL: [Feature; 12] = [
+        Feature::Drop,
+        Feature::ForceRemove,
+        Feature::Leases,
+        Feature::Fencing,
+        Feature::ContentRules,
+        Feature::Events,
+        Feature::Udp,
+        Feature::Ipv6,
+        Feature::Statistics,
+        Feature::Capture,
+        Feature::Services,
+        Feature::Option,
+    ];
+}
+
 impl std::fmt::Display for Feature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -10,7 +10,8 @@
 //! * [`validate`]: the ranges of a primitive's own fields.
 //! * [`model`]: the obvious, slow reference; [`chaos`]: any switch, misbehaving on purpose.
 //! * [`conformance`]: the suite every implementor passes, usable from other crates.
-//! * [`wait`]: waiting for a binding to become active or empty; [`connect`]: from a profile to a switch.
+//! * [`wait`]: waiting for a binding to become active or empty; [`connect`]: from a profile to a switch; [`recent`]:
+//!   what was said to it lately.
 //! * [`switch`]: `trait AcmSwitch`, and `trait Inspect` for what only some switches can show.
 //!
 //! Not here: packets, sockets, clocks. Callers: every room above this one, and driver authors outside.
@@ -24,6 +25,7 @@ pub mod event_log;
 pub mod list;
 pub mod model;
 pub mod primitive;
+pub mod recent;
 pub mod rules;
 pub mod switch;
 pub mod table;

@@ -199,6 +199,19 @@ impl SetService {
             edit: None,
         }
     }
+
+    /// True if it asks for something that needs a look into what clients send. What is as it is without (no rules, the
+    /// default group for everything) is no wish, so that what List shows can be given to any switch. A switch without
+    /// [`Feature::ContentRules`](super::error::Feature::ContentRules) refuses such a call whole.
+    pub fn needs_content(&self) -> bool {
+        self.content.is_some_and(|content| content != Content::None)
+            || self.switching.is_some_and(|switching| switching != Switching::default())
+            || self.rules.as_ref().is_some_and(|rules| !rules.is_empty())
+            || self.edit.is_some()
+            || self.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
+            || self.scheduler.is_some_and(Scheduler::needs_content)
+            || self.persist.as_ref().is_some_and(|persist| *persist != Persistence::None)
+    }
 }
 
 /// Removes a service: its bindings are Force Removed first.

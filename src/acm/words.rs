@@ -380,6 +380,15 @@ pub enum DropMode {
     Shed,
 }
 
+impl fmt::Display for DropMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DropMode::Queue => "queue",
+            DropMode::Shed => "shed",
+        })
+    }
+}
+
 /// What a refused client hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

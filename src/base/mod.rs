@@ -8,6 +8,7 @@ pub mod fraction;
 pub mod hash;
 pub mod id;
 pub mod limits;
+pub mod secret;
 pub mod seq;
 pub mod span;
 pub mod time;

@@ -55,7 +55,7 @@ pub(super) struct AddArgs {
 
 impl AddArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let add = Add {
             group: self.group,
             weight: self.weight,
@@ -66,9 +66,9 @@ impl AddArgs {
             ..Add::new(self.service, self.real)
         };
         let key = add.key();
-        let done = self.to.perform(&client, Primitive::Add(add)).await?;
+        let done = self.to.perform(&*switch, Primitive::Add(add)).await?;
         if let Some(patience) = self.wait {
-            waiting::shown(&client, &key, wait::until_active(&client, &key, patience.0)).await?;
+            waiting::shown(&*switch, &key, wait::until_active(&*switch, &key, patience.0)).await?;
         }
         match self.to.style() {
             Style::Json => output::json(&done),

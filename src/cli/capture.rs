@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{self, Style};
 use super::signals::stop_requested;
-use crate::acm::error::AcmError;
+use crate::acm::error::{AcmError, Feature};
 use crate::acm::switch::{CaptureStream, Inspect};
 
 /// Write everything that passes a port, both ways, to a pcap file, until Ctrl-C
@@ -32,7 +32,7 @@ impl CaptureArgs {
         if to_stdout && io::stdout().is_terminal() {
             return Err(Failure::Setup("a capture is not for a terminal; name a file with -w FILE".into()));
         }
-        let client = self.to.client()?;
+        let client = self.to.inspectable(Feature::Capture)?;
         let stop = stop_requested()?;
         let pieces = client.capture(&self.port).await?;
         if to_stdout {

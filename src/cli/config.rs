@@ -12,6 +12,10 @@
 //! listen = ["unix:/run/acm/switch.sock", "http://10.0.0.2:8800"]
 //! token_file = "/etc/acm/tokens"      # needed for http://
 //!
+//! [cli]                               # the ServerIron's command line
+//! telnet = "127.0.0.1:2323"
+//! config = "/etc/acm/serveriron.cfg"
+//!
 //! [flows]
 //! max = 1048576
 //!
@@ -24,6 +28,18 @@
 //! [[service]]
 //! service = "10.0.0.100:80"
 //! scheduler = "least-conn"
+//! content = "http"                    # look into requests, so that rules are in force
+//!
+//! [[service.rules]]
+//! name = "images"
+//! when = [{ path = { suffix = ".png" } }, { method = "GET" }]
+//! then = { group = "images" }
+//!
+//! [[service]]                         # one entry more for each further group of a service
+//! service = "10.0.0.100:80"
+//! group = "images"
+//! scheduler = "url-hash"
+//! hash = { url = "path-only", bounded_load = 1.25 }
 //!
 //! [[binding]]
 //! service = "10.0.0.100:80"
@@ -37,6 +53,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::console::CliConfig;
 use super::ports::{PortFault, PortKind};
 use crate::acm::error::AcmError;
 use crate::acm::primitive::{Add, Primitive, SetService};
@@ -81,6 +98,9 @@ pub struct SwitchConfig {
     /// When flows end by themselves.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
+    /// The ServerIron's command line.
+    #[serde(default)]
+    pub cli: CliConfig,
     /// Services to have at the start.
     #[serde(default, rename = "service")]
     pub services: Vec<SetService>,
@@ -177,7 +197,7 @@ pub enum ConfigError {
     },
 }
 
-fn wrong(key: impl Into<String>, why: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(key: impl Into<String>, why: impl Into<String>) -> ConfigError {
     ConfigError::Key { key: key.into(), why: why.into() }
 }
 
@@ -196,6 +216,7 @@ impl SwitchConfig {
             api: ApiConfig::default(),
             flows: FlowsConfig::default(),
             timeouts: TimeoutsConfig::default(),
+            cli: CliConfig::default(),
             services: Vec::new(),
             bindings: Vec::new(),
         };
@@ -232,6 +253,7 @@ impl SwitchConfig {
         self.validate_ports()?;
         self.validate_addresses()?;
         self.validate_api()?;
+        self.cli.validate()?;
         self.validate_sizes()?;
         self.validate_services()
     }
@@ -362,7 +384,7 @@ pub(super) fn at_key(key: &str, refused: AcmError) -> ConfigError {
 }
 
 /// toml's error in one line, with the key of the line it points at.
-fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
+pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
     let at = why.span().map_or(0, |span| span.start).min(text.len());
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -379,6 +401,7 @@ fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acm::rules::Content;
 
     const SMALL: &str = "ports = [\"eth1\", \"eth2\"]\naddresses = [\"10.0.0.2/24\"]\n";
 
@@ -401,7 +424,11 @@ mod tests {
         assert_eq!(config.api.listen.len(), 2);
         assert_eq!(config.timeouts, TimeoutsConfig::default());
         let start: Vec<_> = config.start().map(|(key, primitive)| (key, primitive.name())).collect();
-        assert_eq!(start, [("service[0]".to_owned(), "set-service"), ("binding[0]".to_owned(), "add")]);
+        let words = [("service[0]", "set-service"), ("service[1]", "set-service"), ("binding[0]", "add")];
+        assert_eq!(start, words.map(|(key, name)| (key.to_owned(), name)));
+        let rules = config.services[0].rules.as_deref().unwrap();
+        assert_eq!((rules.len(), rules[0].when.len(), config.services[0].content), (1, 2, Some(Content::Http)));
+        assert!(config.services[1].rules.is_none(), "the second entry leaves the rules of the first");
     }
 
     #[test]
@@ -414,6 +441,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_key() {
+        let rules =
+            |rule: &str| format!("[[service]]\nservice = \"10.0.0.100:80\"\n[[service.rules]]\nname = \"r\"\n{rule}\n");
         for (more, key) in [
             ("prots = 1\n", "line 3"),
             ("mac = \"x\"\n", "mac"),
@@ -430,6 +459,11 @@ mod tests {
             ("[[binding]]\nservice = \"10.0.0.2:80\"\nreal = \"10.0.0.11:80\"\n", "binding[0].service"),
             ("[[binding]]\nservice = \"10.0.0.100:80\"\nreal = \"10.0.0.11:80\"\nweight = 5000\n", "binding[0].weight"),
             ("[[service]]\nservice = \"10.0.0.100:80\"\n[service.health]\nrise = 0\n", "service[0].health.rise"),
+            ("[[service]]\nservice = \"10.0.0.100:80\"\ncontent = \"html\"\n", "content"),
+            (&rules("when = [{ path = { prefix = \"img\" } }]\nthen = \"reset\""), "service[0].rules[0].when[0].path"),
+            (&rules("then = { drop = { fraction = 0 } }"), "service[0].rules[0].then.drop.fraction"),
+            (&rules("wehn = []\nthen = \"reset\""), "wehn"),
+            (&rules("then = \"group\""), "then"),
             ("= 1\n", "line 3"),
         ] {
             let error = parse(more).unwrap_err().to_string();

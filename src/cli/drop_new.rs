@@ -47,7 +47,7 @@ pub(super) fn mode(word: String) -> DropMode {
 
 impl DropArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let policy = DropNew {
             service: self.service,
             fraction: self.fraction,
@@ -56,7 +56,7 @@ impl DropArgs {
             refusal: if self.reset { Refusal::Reset } else { Refusal::Silent },
             lasts: self.lasts,
         };
-        let done = self.to.perform(&client, Primitive::Drop(policy)).await?;
+        let done = self.to.perform(&*switch, Primitive::Drop(policy)).await?;
         if self.to.style() == Style::Json {
             return output::json(&done);
         }

@@ -16,7 +16,6 @@ use super::rule::Pair;
 use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, ServiceRow, State};
 use crate::acm::rules::share::{Claim, shares};
 use crate::acm::rules::{Action, Content, Persistence};
-use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{Group, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
 use crate::content::answer;
@@ -120,8 +119,8 @@ struct Served {
 
 impl ExplainArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
-        let listing = client.list(&Filter::service(self.service)).await?;
+        let switch = self.to.switch().await?;
+        let listing = switch.list(&Filter::service(self.service)).await?;
         let row = listing.services.iter().find(|row| row.service == self.service);
         let row = row.ok_or_else(|| crate::acm::error::AcmError::not_found(format!("service {}", self.service)))?;
         let explanation = self.explain(row, &listing)?;

@@ -39,7 +39,7 @@ impl Failure {
     fn remedy(&self) -> &'static str {
         match self {
             Failure::Acm(AcmError::Unreachable { .. }) => {
-                "; is `acm switch` running there? choose a switch with --switch or ACM_SWITCH"
+                "; is `acm switch`, or the box, running there? --switch or ACM_SWITCH (conformance: --target) chooses"
             }
             Failure::Acm(AcmError::Forbidden { .. }) => "; give a token that may with --token-file or ACM_TOKEN",
             Failure::Acm(AcmError::NotFound { .. }) => "; `acm list` shows what does",

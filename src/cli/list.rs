@@ -9,7 +9,6 @@ use super::failure::Failure;
 use super::group_options::{content_note, group_note};
 use super::output::{self, Style, printable, table};
 use crate::acm::list::{BindingRow, DropRow, Filter, Listing, ServiceRow, State};
-use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
 
@@ -38,10 +37,10 @@ pub(super) struct ListArgs {
 
 impl ListArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let filter =
             Filter { service: self.service, real: self.real, group: self.group, owner: self.owner, state: self.state };
-        let listing = client.list(&filter).await?;
+        let listing = switch.list(&filter).await?;
         match self.to.style() {
             Style::Json => output::json(&listing),
             Style::Human => output::line(describe(&listing).trim_end()),
@@ -99,12 +98,8 @@ fn notes(service: &ServiceRow) -> Vec<String> {
 }
 
 fn drop_note(row: &DropRow) -> String {
-    let mode = match row.mode {
-        crate::acm::words::DropMode::Queue => "queue",
-        crate::acm::words::DropMode::Shed => "shed",
-    };
     let from = row.from.map(|prefix| format!(" from {prefix}")).unwrap_or_default();
     let reset = if row.refusal == Refusal::Reset { ", with a reset" } else { "" };
     let left = row.left.map(|left| format!(", {left} left")).unwrap_or_default();
-    format!("drops {} of new connections{from}, mode {mode}{reset}{left}", row.fraction)
+    format!("drops {} of new connections{from}, mode {}{reset}{left}", row.fraction, row.mode)
 }

@@ -9,7 +9,10 @@ mod add;
 mod capture;
 mod completions;
 pub mod config;
+mod conformance;
 mod connection;
+pub mod console;
+mod control_plane;
 mod drop_new;
 mod explain;
 pub mod failure;
@@ -17,6 +20,8 @@ mod group_options;
 mod lab;
 mod list;
 mod logging;
+mod manager;
+mod managers;
 pub mod output;
 pub mod ports;
 mod remove;
@@ -56,8 +61,11 @@ enum Command {
     List(list::ListArgs),
     Drop(drop_new::DropArgs),
     Watch(watch::WatchArgs),
+    Manager(manager::ManagerArgs),
+    Managers(managers::ManagersArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
+    Conformance(conformance::ConformanceArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
     #[command(subcommand)]
@@ -80,9 +88,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Remove(args) => verb(args.to.style(), args.run()),
         Command::List(args) => verb(args.to.style(), args.run()),
         Command::Drop(args) => verb(args.to.style(), args.run()),
+        Command::Manager(args) => manager::main(args),
+        Command::Managers(args) => verb(args.style(), args.run()),
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
+        Command::Conformance(args) => verb(output::Style::Human, args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
         Command::Rule(command) => verb(command.to().style(), command.run()),
         Command::Explain(args) => verb(args.to.style(), args.run()),

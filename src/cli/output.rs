@@ -22,6 +22,13 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// Prints a text that ends its own lines.
+pub(super) fn text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
 /// Prints a JSON value as one line to stdout.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     line(&serde_json::to_string(value).map_err(|why| Failure::Setup(why.to_string()))?)

@@ -39,16 +39,16 @@ pub(super) struct RemoveArgs {
 
 impl RemoveArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let key = BindingKey { service: self.service, real: self.real };
         let primitive = if self.force {
             Primitive::ForceRemove(ForceRemove { service: self.service, real: self.real })
         } else {
             Primitive::Remove(Remove { service: self.service, real: self.real, deadline: self.deadline })
         };
-        let done = self.to.perform(&client, primitive).await?;
+        let done = self.to.perform(&*switch, primitive).await?;
         if let Some(patience) = self.wait {
-            waiting::shown(&client, &key, wait::until_drained(&client, &key, patience.0)).await?;
+            waiting::shown(&*switch, &key, wait::until_drained(&*switch, &key, patience.0)).await?;
         }
         if self.to.style() == Style::Json {
             return output::json(&done);

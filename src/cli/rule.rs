@@ -21,7 +21,6 @@ use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{DropMode, ServiceKey};
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
-use crate::driver::native::NativeClient;
 
 /// Add, list, remove or move the content rules of a service
 #[derive(Debug, Subcommand)]
@@ -275,9 +274,9 @@ impl ActionArgs {
 
 impl AddArgs {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let service = self.service;
-        let row = row(&client, service).await?;
+        let row = row(&*switch, service).await?;
         let (when, then) = (self.when.list(), self.then.action());
         let case = if self.when.ignore_case { Case::Insensitive } else { Case::Sensitive };
         let known = row.as_ref().map(|row| row.rules.as_slice()).unwrap_or_default();
@@ -287,7 +286,7 @@ impl AddArgs {
         };
         let rule = Rule { name: name.clone(), when, case, then };
         let set = SetService { edit: Some(RuleEdit::Insert { rule, at: self.at }), ..SetService::new(service) };
-        let done = self.to.perform(&client, Primitive::SetService(set)).await?;
+        let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;
         if self.to.style() == Style::Json {
             return output::json(&serde_json::json!({ "rule": name, "done": done }));
         }
@@ -314,14 +313,14 @@ fn name_for(known: &[RuleRow], when: &[Condition], case: Case, then: &Action) ->
     free.ok_or_else(|| Failure::Setup("no rule-NUMBER is free; choose a name with --name".to_owned()))
 }
 
-async fn row(client: &NativeClient, service: ServiceKey) -> Result<Option<ServiceRow>, AcmError> {
-    let listing = client.list(&Filter::service(service)).await?;
+async fn row(switch: &dyn AcmSwitch, service: ServiceKey) -> Result<Option<ServiceRow>, AcmError> {
+    let listing = switch.list(&Filter::service(service)).await?;
     Ok(listing.services.into_iter().find(|row| row.service == service))
 }
 
 impl ListArgs {
     async fn run(self) -> Result<(), Failure> {
-        let row = row(&self.to.client()?, self.service).await?;
+        let row = row(&*self.to.switch().await?, self.service).await?;
         let row = row.ok_or_else(|| AcmError::not_found(format!("service {}", self.service)))?;
         match self.to.style() {
             Style::Json => output::json(&row.rules),
@@ -366,13 +365,13 @@ impl MoveArgs {
 }
 
 async fn edit_rules(to: &Connection, service: ServiceKey, edit: RuleEdit, said: &str) -> Result<(), Failure> {
-    let client = to.client()?;
+    let switch = to.switch().await?;
     // An edit of what is not there must not create it.
-    if row(&client, service).await?.is_none() {
+    if row(&*switch, service).await?.is_none() {
         return Err(AcmError::not_found(format!("service {service}")).into());
     }
     let set = SetService { edit: Some(edit), ..SetService::new(service) };
-    let done = to.perform(&client, Primitive::SetService(set)).await?;
+    let done = to.perform(&*switch, Primitive::SetService(set)).await?;
     match to.style() {
         Style::Json => output::json(&done),
         Style::Human => output::line(&format!("{said} (generation {})", done.generation)),

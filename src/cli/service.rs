@@ -9,7 +9,6 @@ use super::group_options::{ContentArgs, HashArgs, PersistArgs};
 use super::output::{self, Style};
 use crate::acm::list::Filter;
 use crate::acm::primitive::{Primitive, RemoveService, SetService};
-use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{HealthDepth, HealthProfile, HttpCheck, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
 use crate::base::span::Span;
@@ -17,7 +16,7 @@ use crate::base::span::Span;
 /// Set or remove a virtual service
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     Remove(RemoveArgs),
 }
 
@@ -125,10 +124,10 @@ impl ServiceCommand {
 
 impl SetArgs {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let service = self.service;
         // Profiles and hash options are set as a whole, so what is not named comes from those in force.
-        let now = client.list(&Filter::service(service)).await?.services.into_iter().next();
+        let now = switch.list(&Filter::service(service)).await?.services.into_iter().next();
         let group = now.iter().flat_map(|row| &row.groups).find(|row| row.group == self.group);
         let hash = self.hash.over(group.map(|row| row.hash.clone()).unwrap_or_default());
         let health =
@@ -145,7 +144,7 @@ impl SetArgs {
             default_action: self.content.default_action(),
             ..SetService::new(service)
         };
-        let done = self.to.perform(&client, Primitive::SetService(set)).await?;
+        let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;
         match self.to.style() {
             Style::Json => output::json(&done),
             Style::Human => {
@@ -208,9 +207,9 @@ impl HealthArgs {
 
 impl RemoveArgs {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let service = self.service;
-        let done = self.to.perform(&client, Primitive::RemoveService(RemoveService { service })).await?;
+        let done = self.to.perform(&*switch, Primitive::RemoveService(RemoveService { service })).await?;
         match self.to.style() {
             Style::Json => output::json(&done),
             Style::Human => {

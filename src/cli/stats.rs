@@ -7,6 +7,7 @@ use clap::Args;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{self, Style, printable, table};
+use crate::acm::error::Feature;
 use crate::acm::switch::{Inspect, Statistics};
 use crate::base::span::Span;
 
@@ -20,7 +21,7 @@ pub(super) struct StatsArgs {
 
 impl StatsArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let statistics = self.to.client()?.statistics().await?;
+        let statistics = self.to.inspectable(Feature::Statistics)?.statistics().await?;
         match self.to.style() {
             Style::Json => output::json(&statistics),
             Style::Human => output::line(describe(&statistics).trim_end()),

@@ -9,13 +9,14 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::config::{ApiConfig, ConfigError, SwitchConfig, at_key};
+use super::console::{self, CliConfig};
 use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::output::Style;
 use super::ports::{PortFault, PortKind};
 use super::signals::stop_requested;
 use crate::acm::primitive::Caller;
-use crate::acm::switch::InspectableSwitch;
+use crate::acm::switch::{AcmSwitch, InspectableSwitch};
 use crate::api::auth::Tokens;
 use crate::api::listen::{Endpoint, Listener};
 use crate::api::task::serve;
@@ -27,7 +28,8 @@ use crate::base::addr::Mac;
 /// them. It is told what to do through its API, a Unix socket by default.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  acm switch --port eth1 --port eth2 --address 10.0.0.2/24\n  \
-                        acm switch --config /etc/acm/switch.toml")]
+                        acm switch --config /etc/acm/switch.toml\n  \
+                        acm switch --port eth1 --port eth2 --address 10.0.0.2/24 --cli 127.0.0.1:2323")]
 pub struct SwitchArgs {
     /// Everything from a TOML file instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "address", "mac", "api", "token_file"])]
@@ -53,6 +55,8 @@ pub struct SwitchArgs {
     /// Tokens for the API on TCP, one a line, mode 0600
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    cli: CliConfig,
 }
 
 impl SwitchArgs {
@@ -62,13 +66,17 @@ impl SwitchArgs {
     /// [`ConfigError`].
     pub fn into_config(self) -> Result<SwitchConfig, ConfigError> {
         if let Some(path) = self.config {
-            return SwitchConfig::read(&path);
+            let mut config = SwitchConfig::read(&path)?;
+            config.cli = self.cli.over(config.cli);
+            config.cli.validate()?;
+            return Ok(config);
         }
         let mut config = SwitchConfig::new(self.port, self.address)?;
         config.mac = self.mac;
         config.port_kind = self.port_kind;
         config.faults = self.fault;
         config.api.token_file = self.token_file;
+        config.cli = self.cli;
         if !self.api.is_empty() {
             config.api.listen = self.api;
         }
@@ -138,8 +146,18 @@ pub async fn run(
     for (key, outcome) in keys.iter().zip(outcomes) {
         outcome.map_err(|refused| Failure::Setup(at_key(key, refused).to_string()))?;
     }
+    let console = console::open(&config.cli, Arc::clone(&switch) as Arc<dyn AcmSwitch>).await?;
     info!(ports = ?config.ports, services = config.services.len(), bindings = config.bindings.len(), "the switch is up");
-    serve(switch, listeners, shutdown).await;
+    let console = async {
+        match console {
+            Some(server) => server.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = serve(switch, listeners, shutdown) => {}
+        () = console => {}
+    }
     info!("the switch stops");
     Ok(())
 }

@@ -10,7 +10,6 @@ use super::output::{self, Style, printable};
 use super::signals::stop_requested;
 use crate::acm::error::AcmError;
 use crate::acm::event::{Event, EventId, EventKind};
-use crate::acm::switch::AcmSwitch;
 
 /// Print everything that happens to bindings and services, until Ctrl-C
 ///
@@ -27,10 +26,10 @@ pub(super) struct WatchArgs {
 
 impl WatchArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.to.client()?;
+        let switch = self.to.switch().await?;
         let stop = stop_requested()?;
         tokio::pin!(stop);
-        let mut events = client.events(self.after).await?;
+        let mut events = switch.events(self.after).await?;
         loop {
             let event = tokio::select! {
                 event = std::future::poll_fn(|cx| events.as_mut().poll_next(cx)) => event,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::url::{DriverUrl, Place};
 use crate::acm::error::AcmError;
 
 /// How long a connection may take to be made.
@@ -35,39 +36,34 @@ impl std::fmt::Display for Target {
     }
 }
 
+impl TryFrom<&DriverUrl> for Target {
+    type Error = AcmError;
+
+    fn try_from(url: &DriverUrl) -> Result<Target, AcmError> {
+        url.only_options(&[])?;
+        match (url.scheme(), url.place()) {
+            ("unix", Place::Path(path)) => Ok(Target::Unix(path.clone())),
+            ("http", Place::Host { user: None, host, port: Some(port) }) => {
+                Ok(Target::Tcp { host: host.clone(), port: *port })
+            }
+            _ => {
+                let why = format!("`{url}` is not the address of a switch's API; write unix:PATH or http://HOST:PORT");
+                Err(AcmError::invalid("switch", why))
+            }
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = AcmError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || {
-            AcmError::invalid(
-                "switch",
-                format!(
-                    "`{}` is not the address of a switch; write unix:PATH or http://HOST:PORT",
-                    text.chars().take(80).collect::<String>()
-                ),
-            )
-        };
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Target::Unix(path.into()));
-        }
-        let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| wrong())?;
-        let (host, in_host): (&str, fn(u8) -> bool) =
-            match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-                Some(v6) => (v6, |b| b.is_ascii_hexdigit() || b == b':' || b == b'.'),
-                None => (host, |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_'),
-            };
-        if host.is_empty() || host.len() > 253 || !host.bytes().all(in_host) {
-            return Err(wrong());
-        }
-        Ok(Target::Tcp { host: host.to_owned(), port })
+
+    fn from_str(text: &str) -> Result<Target, AcmError> {
+        Target::try_from(&text.parse::<DriverUrl>()?)
     }
 }
 
 /// A byte stream to a switch.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Target {

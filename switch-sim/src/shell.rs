@@ -98,6 +98,9 @@ pub enum Completion {
 pub trait Shell: Send {
     /// A terminal has connected.
     ///
+    /// The device's limit of sessions counts those that are logged in (or need no login): connections that only sit at
+    /// the login dialogue are the listener's to bound, and must not keep an administrator out.
+    ///
     /// # Errors
     /// What the device prints before it hangs up: too many sessions, say.
     fn connect(&mut self, origin: Origin, now: Time) -> Result<SessionId, String>;
@@ -123,7 +126,7 @@ pub trait Shell: Send {
     /// A line was entered at a question.
     fn answer(&mut self, session: SessionId, line: &str, now: Time) -> Reply;
 
-    /// Ctrl-C, or Ctrl-Z at an empty line: a question is given up, a configuration mode left.
+    /// Ctrl-C (`'C'`) or Ctrl-Z (`'Z'`): what was typed is gone, a question is given up; with Ctrl-Z a configuration mode is left.
     fn interrupt(&mut self, session: SessionId, key: char, now: Time) -> Reply;
 
     /// What a pending line came to, once it is done.

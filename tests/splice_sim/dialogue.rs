@@ -19,6 +19,8 @@ pub(crate) struct Errand {
     pub(crate) ending: Ending,
     /// A server may reset the connection.
     pub(crate) may_be_reset: bool,
+    /// The switch may say that there is no server.
+    pub(crate) may_be_refused: bool,
     /// It lies, so no answer is wrong.
     pub(crate) anything_goes: bool,
 }
@@ -158,6 +160,11 @@ impl Dialogue {
                 self.answering = Some(name);
                 let body = if ask.method == "HEAD" { Body::None } else { ask.answer };
                 self.reader.body(body, ask.id, name);
+                Ok(())
+            }
+            (Due::From(_), None) if status == 503 && self.errand.may_be_refused => {
+                self.answered = self.errand.asks.len();
+                self.answers.push(0);
                 Ok(())
             }
             (Due::Switch(due), None) if status == *due => {

@@ -9,6 +9,7 @@
 
 mod browser;
 mod client;
+mod content;
 mod dialogue;
 mod host;
 mod raw;

@@ -123,6 +123,7 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
         starts: Time::from_millis(1010 + u64::from(client) * coins.u64(0..300)),
         ending,
         may_be_reset: false,
+        may_be_refused: false,
         anything_goes: false,
     }
 }
@@ -193,9 +194,13 @@ fn plain_seeds() {
     all_seeds(10, plain);
 }
 
+/// The seed of `ACM_SIM_SEED`.
+pub(crate) fn seed_to_replay() -> Option<u64> {
+    std::env::var("ACM_SIM_SEED").ok().and_then(|text| text.parse().ok())
+}
+
 /// Replays the seed of `ACM_SIM_SEED`, telling what happens; else seed 1, quietly.
 #[test]
 fn one_plain_seed() {
-    let seed = std::env::var("ACM_SIM_SEED").ok().and_then(|text| text.parse().ok());
-    run(plain(seed.unwrap_or(1)), seed.is_some()).must_be_right();
+    run(plain(seed_to_replay().unwrap_or(1)), seed_to_replay().is_some()).must_be_right();
 }

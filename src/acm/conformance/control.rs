@@ -3,12 +3,12 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Case, Plan, Run, Stop, Verdict, expect};
+use super::{Case, Plan, Room, Run, Stop, Verdict, expect, unless_lacking};
 use crate::acm::error::AcmError;
 use crate::acm::event::{Event, EventKind};
 use crate::acm::list::{BindingRow, Filter, Listing, State};
 use crate::acm::primitive::{
-    Add, Caller, Done, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService, Tenure,
+    Add, Caller, Done, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
 };
 use crate::acm::switch::{AcmSwitch, EventStream, perform};
 use crate::acm::wait::until_drained;
@@ -22,6 +22,7 @@ macro_rules! cases {
         /// The cases.
         pub const CASES: &[Case] = &[$(Case {
             name: $name,
+            room: Room::Control,
             run: Run::Control(|$switch, $plan| Box::pin(async move { $body })),
         },)*];
     };
@@ -69,6 +70,7 @@ async fn must_row(switch: &dyn AcmSwitch, key: &BindingKey) -> Result<BindingRow
 }
 
 fn is_invalid(outcome: &Outcome, field: &str) -> Verdict {
+    unless_lacking(outcome)?;
     match outcome {
         Err(AcmError::Invalid { field: named, .. }) if named.split('.').next() == Some(field) => Ok(()),
         other => Err(Stop::Failed(format!("expected Invalid naming `{field}`, got {other:?}"))),
@@ -76,6 +78,7 @@ fn is_invalid(outcome: &Outcome, field: &str) -> Verdict {
 }
 
 fn is_not_found(outcome: &Outcome) -> Verdict {
+    unless_lacking(outcome)?;
     expect(matches!(outcome, Err(AcmError::NotFound { .. })), format!("expected NotFound, got {outcome:?}"))
 }
 
@@ -90,7 +93,7 @@ fn waiting(events: &mut EventStream) -> Vec<Event> {
 }
 
 /// Reads events until one satisfies, for at most two seconds.
-async fn until(events: &mut EventStream, wanted: impl Fn(&EventKind) -> bool) -> Result<Vec<Event>, Stop> {
+pub(super) async fn until(events: &mut EventStream, wanted: impl Fn(&EventKind) -> bool) -> Result<Vec<Event>, Stop> {
     let mut seen = Vec::new();
     for _ in 0..200 {
         seen.extend(waiting(events));
@@ -123,6 +126,10 @@ fn done(outcome: Outcome) -> Result<Done, Stop> {
 
 cases! {
     "an empty switch lists nothing" => |switch, _plan| {
+        // Where services belong to a box's own configuration they are always there, and it says that it cannot.
+        for row in switch.list(&Filter::default()).await?.services {
+            call(switch, Primitive::RemoveService(RemoveService { service: row.service })).await?;
+        }
         let listing = switch.list(&Filter::default()).await?;
         expect(listing.bindings.is_empty() && listing.services.is_empty(), format!("{listing:?}"))
     }
@@ -151,6 +158,7 @@ cases! {
         done(call(switch, Primitive::Add(add(plan, 0))).await)?;
         let Ok(owner) = "somebody-else".parse() else { return Ok(()) };
         let outcome = call(switch, Primitive::Add(Add { owner, weight: Some(7), ..add(plan, 0) })).await;
+        unless_lacking(&outcome)?;
         expect(matches!(outcome, Err(AcmError::Exists { .. })), format!("{outcome:?}"))?;
         let listed = must_row(switch, &key(plan, 0)).await?;
         expect(listed.weight == 1 && listed.owner.as_str() == "operator", format!("{listed:?}"))
@@ -227,7 +235,7 @@ cases! {
     "an empty service stays" => |switch, plan| {
         done(call(switch, Primitive::Add(add(plan, 0))).await)?;
         done(call(switch, force(plan, 0)).await)?;
-        let listing = switch.list(&Filter::default()).await?;
+        let listing = switch.list(&Filter::service(plan.services[0])).await?;
         expect(listing.services.len() == 1 && listing.bindings.is_empty(), format!("{listing:?}"))
     }
     "a removed binding that is added again has a new life" => |switch, plan| {
@@ -324,14 +332,22 @@ cases! {
     }
     "List filters" => |switch, plan| {
         for n in 0..3 {
-            done(call(switch, Primitive::Add(Add { group: "blue".parse().ok().filter(|_| n == 1), ..add(plan, n) })).await)?;
+            done(call(switch, Primitive::Add(add(plan, n))).await)?;
         }
+        let by_service = switch.list(&Filter::service(plan.services[0])).await?;
         let by_real = switch.list(&Filter { real: Some(plan.reals[2]), ..Filter::default() }).await?;
-        let by_group = switch.list(&Filter { group: "blue".parse().ok(), ..Filter::default() }).await?;
         let by_owner = switch.list(&Filter { owner: "nobody".parse().ok(), ..Filter::default() }).await?;
         let unknown = switch.list(&Filter::service(plan.services[1])).await?;
-        let counts = [&by_real, &by_group, &by_owner, &unknown].map(|listing| listing.bindings.len());
-        expect(counts == [1, 1, 0, 0], format!("{counts:?}"))
+        let counts = [&by_service, &by_real, &by_owner, &unknown].map(|listing| listing.bindings.len());
+        expect(counts == [3, 1, 0, 0], format!("{counts:?}"))
+    }
+    "List filters by group" => |switch, plan| {
+        for n in 0..3 {
+            done(call(switch, Primitive::Add(Add { group: "blue".parse().ok().filter(|_| n == 1), ..add(plan, n) })).await)?;
+        }
+        let blue = switch.list(&Filter { group: "blue".parse().ok(), ..Filter::default() }).await?;
+        let keys: Vec<_> = blue.bindings.iter().map(|row| row.key).collect();
+        expect(keys == [key(plan, 1)], format!("{keys:?}"))
     }
     "List is in order of service, then real" => |switch, plan| {
         for n in [2, 0, 1] {
@@ -373,17 +389,5 @@ cases! {
         done(call(switch, Primitive::SetService(SetService::new(plan.services[0]))).await)?;
         let seen = waiting(&mut events);
         expect(seen.is_empty(), format!("{seen:?}"))
-    }
-    "a later claim fences an earlier tenure off, operators never" => |switch, plan| {
-        let Ok(manager) = "manager-1".parse() else { return Ok(()) };
-        let first: Tenure = switch.claim(&manager).await?;
-        let second = switch.claim(&manager).await?;
-        expect(second.epoch > first.epoch, format!("{first:?} {second:?}"))?;
-        let stale = Caller { tenure: Some(first) };
-        let refused = switch.apply(&stale, vec![Primitive::Add(add(plan, 0))]).await;
-        expect(matches!(refused, Err(AcmError::StaleEpoch { .. })), format!("{refused:?}"))?;
-        let current = Caller { tenure: Some(second) };
-        done(perform(switch, &current, Primitive::Add(add(plan, 0))).await)?;
-        done(call(switch, Primitive::Add(add(plan, 1))).await).map(drop)
     }
 }

@@ -1,9 +1,14 @@
 //! The conformance suite: what every [`AcmSwitch`] must do, as a library, for implementors here and elsewhere.
 //!
 //! An implementor describes his switch as a [`Subject`]: how to make a fresh one, which addresses the suite may use, and
-//! what it cannot do. The *control* cases need nothing but the trait. The *traffic* cases (drain, Force Remove, Drop)
-//! need a [`Testbed`] that opens connections and lets time pass; without one they are reported as skipped. What a
-//! switch answers with `Unsupported` is skipped only if the subject declares that it lacks it; otherwise it fails.
+//! what it cannot do. A case ends in one of four ways ([`Ending`]):
+//!
+//! * *passed*;
+//! * *cannot*: the switch answered `Unsupported`, and the subject declares that it lacks that feature. An undeclared
+//!   one fails, so that a switch which must do everything cannot excuse itself;
+//! * *skipped*: the *traffic* cases (drain, Force Remove, Drop) need a [`Testbed`] that opens connections and lets time
+//!   pass; without one they are not run. The others need nothing but the trait;
+//! * *failed*, and why.
 //!
 //! Needs a tokio runtime with time enabled, since [`wait`](super::wait) does.
 //!
@@ -42,7 +47,9 @@
 //! assert!(report.is_conformant(), "{report}");
 //! ```
 
+pub mod content;
 pub mod control;
+pub mod fencing;
 pub mod refusals;
 pub mod settings;
 pub mod traffic;
@@ -52,8 +59,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::error::{AcmError, Feature};
+use super::primitive::Outcome;
+use super::rules::request::{Request, Served};
 use super::switch::{AcmSwitch, Answer};
-use super::words::{Refusal, ServiceKey};
+use super::words::{HealthProfile, Refusal, ServiceKey};
+use crate::base::span::Span;
 
 /// A switch to be judged.
 pub trait Subject: Send + Sync {
@@ -66,7 +76,7 @@ pub trait Subject: Send + Sync {
     /// Addresses the suite may use.
     fn plan(&self) -> Plan;
 
-    /// What the switch cannot do, and says so.
+    /// What the switch cannot do, and says so. [`Feature::ALL`] for one that is to be explored.
     fn lacks(&self) -> &[Feature] {
         &[]
     }
@@ -90,15 +100,29 @@ pub struct Plan {
     pub reals: [SocketAddr; 3],
     /// Two clients, in different /32 prefixes.
     pub clients: [IpAddr; 2],
+    /// How servers are checked in the cases with traffic; `None` for a switch that checks in its own way, at its own
+    /// pace.
+    pub checks: Option<HealthProfile>,
 }
 
 impl Plan {
+    /// Checks that find out within a second, so that the suite is quick.
+    pub fn quick_checks() -> HealthProfile {
+        let (interval, timeout) = (Span::millis(200), Span::millis(150));
+        HealthProfile { interval, timeout, rise: 1, fall: 2, ..HealthProfile::default() }
+    }
+
     /// Addresses for switches that can use any.
     pub fn example() -> Plan {
         let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
         let service = |port| ServiceKey::tcp(SocketAddr::new(ip(100), port));
         let real = |last| SocketAddr::new(ip(last), 8080);
-        Plan { services: [service(80), service(81)], reals: [real(11), real(12), real(13)], clients: [ip(1), ip(3)] }
+        Plan {
+            services: [service(80), service(81)],
+            reals: [real(11), real(12), real(13)],
+            clients: [ip(1), ip(3)],
+            checks: Some(Plan::quick_checks()),
+        }
     }
 }
 
@@ -143,6 +167,13 @@ pub trait Testbed: Send + Sync {
 
     /// Lets this much time pass.
     fn pass(&self, time: Duration) -> Answer<'_, ()>;
+
+    /// Sends a request on the connection from this address and port, which is opened if there is none, and waits for what
+    /// becomes of it; `None` if this testbed asks nothing, which skips the cases about requests.
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+        let _ = (client, service, request);
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Why a case ended early.
@@ -151,13 +182,20 @@ pub enum Stop {
     /// The switch does not do what it must.
     Failed(String),
     /// The switch says that it cannot.
-    Lacks(Feature),
+    Lacks {
+        /// What it cannot do.
+        feature: Feature,
+        /// Why, in its words.
+        why: String,
+    },
+    /// The testbed cannot show it.
+    Untestable(String),
 }
 
 impl From<AcmError> for Stop {
     fn from(error: AcmError) -> Stop {
         match error {
-            AcmError::Unsupported { feature, .. } => Stop::Lacks(feature),
+            AcmError::Unsupported { feature, why } => Stop::Lacks { feature, why },
             error => Stop::Failed(format!("answered: {error}")),
         }
     }
@@ -170,7 +208,40 @@ pub type Verdict = Result<(), Stop>;
 pub struct Case {
     /// What it claims.
     pub name: &'static str,
+    /// What it is about: the module it is in.
+    pub room: Room,
     run: Run,
+}
+
+/// What cases are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// [`control`]
+    Control,
+    /// [`settings`]
+    Settings,
+    /// [`fencing`]: they claim leadership, which puts whoever manages the switch out of it.
+    Fencing,
+    /// [`traffic`]
+    Traffic,
+    /// [`refusals`]
+    Refusals,
+    /// [`content`]
+    Content,
+}
+
+impl Room {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Room::Control => "control",
+            Room::Settings => "settings",
+            Room::Fencing => "fencing",
+            Room::Traffic => "traffic",
+            Room::Refusals => "refusals",
+            Room::Content => "content",
+        }
+    }
 }
 
 enum Run {
@@ -183,15 +254,30 @@ pub(super) fn expect(holds: bool, why: impl fmt::Display) -> Verdict {
     if holds { Ok(()) } else { Err(Stop::Failed(why.to_string())) }
 }
 
+/// What the switch says it cannot do ends a case; any other outcome is for the case to judge.
+pub(super) fn unless_lacking(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Err(lacking @ AcmError::Unsupported { .. }) => Err(lacking.clone().into()),
+        _ => Ok(()),
+    }
+}
+
 /// How a case ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// As it should.
     Passed,
-    /// Not, and why.
-    Failed(String),
+    /// The switch cannot do what the case is about, and says so.
+    Cannot {
+        /// What it cannot do.
+        feature: Feature,
+        /// Why, in its words.
+        why: String,
+    },
     /// Not run, and why.
     Skipped(String),
+    /// Not as it should, and why.
+    Failed(String),
 }
 
 /// How all cases ended.
@@ -213,6 +299,11 @@ impl Report {
     pub fn skipped(&self) -> usize {
         self.endings.iter().filter(|(_, ending)| matches!(ending, Ending::Skipped(_))).count()
     }
+
+    /// How many are about something the switch cannot do.
+    pub fn cannot(&self) -> usize {
+        self.endings.iter().filter(|(_, ending)| matches!(ending, Ending::Cannot { .. })).count()
+    }
 }
 
 impl fmt::Display for Report {
@@ -221,8 +312,9 @@ impl fmt::Display for Report {
         for (name, ending) in &self.endings {
             match ending {
                 Ending::Passed => writeln!(f, "  passed   {name}")?,
-                Ending::Failed(why) => writeln!(f, "  FAILED   {name}: {why}")?,
+                Ending::Cannot { feature, why } => writeln!(f, "  cannot   {name}: {feature}: {why}")?,
                 Ending::Skipped(why) => writeln!(f, "  skipped  {name}: {why}")?,
+                Ending::Failed(why) => writeln!(f, "  FAILED   {name}: {why}")?,
             }
         }
         Ok(())
@@ -231,31 +323,39 @@ impl fmt::Display for Report {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    control::CASES.iter().chain(settings::CASES).chain(traffic::CASES).chain(refusals::CASES)
+    let rooms = [control::CASES, settings::CASES, fencing::CASES, traffic::CASES, refusals::CASES, content::CASES];
+    rooms.into_iter().flatten()
 }
 
 /// Runs every case, each on a fresh switch.
 pub async fn run(subject: &dyn Subject) -> Report {
     let mut endings = Vec::new();
     for case in cases() {
-        endings.push((case.name, run_case(subject, case).await));
+        endings.push((case.name, judge(subject, case).await));
     }
     Report { subject: subject.name().to_owned(), endings }
 }
 
-async fn run_case(subject: &dyn Subject, case: &Case) -> Ending {
+/// Runs one case on a fresh switch.
+pub async fn judge(subject: &dyn Subject, case: &Case) -> Ending {
     let (bench, plan) = (subject.fresh().await, subject.plan());
     let verdict = match (&case.run, bench.testbed()) {
         (Run::Control(run), _) => run(bench.switch(), &plan).await,
         (Run::Traffic(run), Some(testbed)) => run(bench.switch(), testbed, &plan).await,
-        (Run::Traffic(_), None) => return Ending::Skipped("needs a testbed".into()),
+        (Run::Traffic(_), None) => return Ending::Skipped("needs a testbed that sends traffic".into()),
     };
     match verdict {
         Ok(()) => Ending::Passed,
         Err(Stop::Failed(why)) => Ending::Failed(why),
-        Err(Stop::Lacks(feature)) if subject.lacks().contains(&feature) => {
-            Ending::Skipped(format!("the switch has no {feature}"))
+        Err(Stop::Untestable(why)) => Ending::Skipped(why),
+        Err(Stop::Lacks { feature, why }) if subject.lacks().contains(&feature) => Ending::Cannot { feature, why },
+        Err(Stop::Lacks { feature, why }) => {
+            Ending::Failed(format!("refuses {feature} without declaring that it lacks it: {why}"))
         }
-        Err(Stop::Lacks(feature)) => Ending::Failed(format!("refuses {feature} without declaring that it lacks it")),
     }
 }
+
+/// The examples of the guide for driver authors, compiled and run with those of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/driver-authors.md")]
+struct DriverGuide;

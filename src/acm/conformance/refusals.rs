@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::control::{call, drop_new, key, row};
 use super::traffic::{bring_up, client, has_fate, open, refused};
-use super::{Attempt, Case, Fate, Run, Stop, expect};
+use super::{Attempt, Case, Fate, Room, Run, Stop, expect};
 use crate::acm::list::Filter;
 use crate::acm::primitive::{DropNew, Primitive, RemoveService, SetService};
 use crate::acm::words::{DropMode, Refusal, Scheduler};
@@ -14,6 +14,7 @@ macro_rules! cases {
         /// The cases.
         pub const CASES: &[Case] = &[$(Case {
             name: $name,
+            room: Room::Refusals,
             run: Run::Traffic(|$switch, $testbed, $plan| Box::pin(async move { $body })),
         },)*];
     };
@@ -107,7 +108,7 @@ cases! {
         }
         refused(testbed, client(plan, 2040), plan).await.map(drop)
     }
-    "round-robin gives each its turn, source-hash gives one client one real" => |switch, testbed, plan| {
+    "round-robin gives each its turn" => |switch, testbed, plan| {
         for n in 0..2 {
             bring_up(switch, plan, n, |_| {}).await?;
         }
@@ -117,6 +118,12 @@ cases! {
         for n in 0..2 {
             let total = row(switch, &key(plan, n)).await?.map(|row| row.total);
             expect(total == Some(5), format!("{:?} of 10 to the one of two", total))?;
+        }
+        Ok(())
+    }
+    "source-hash gives one client one real" => |switch, testbed, plan| {
+        for n in 0..2 {
+            bring_up(switch, plan, n, |_| {}).await?;
         }
         let set = SetService { scheduler: Some(Scheduler::SourceHash), ..SetService::new(plan.services[0]) };
         call(switch, Primitive::SetService(set)).await?;

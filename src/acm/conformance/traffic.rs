@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::control::{add, call, drop_new, force, key, remove, row};
-use super::{Attempt, Case, Connection, Fate, Plan, Run, Stop, Testbed, Verdict, expect};
+use super::{Attempt, Case, Connection, Fate, Plan, Room, Run, Stop, Testbed, Verdict, expect};
 use crate::acm::error::AcmError;
 use crate::acm::list::State;
 use crate::acm::primitive::{Add, DropNew, Primitive, Remove};
 use crate::acm::switch::AcmSwitch;
 use crate::acm::wait::{until_active, until_drained};
-use crate::acm::words::{DropMode, HealthProfile, Refusal};
+use crate::acm::words::{DropMode, Refusal};
 use crate::base::span::Span;
 
 macro_rules! cases {
@@ -18,6 +18,7 @@ macro_rules! cases {
         /// The cases.
         pub const CASES: &[Case] = &[$(Case {
             name: $name,
+            room: Room::Traffic,
             run: Run::Traffic(|$switch, $testbed, $plan| Box::pin(async move { $body })),
         },)*];
     };
@@ -28,21 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Attempts for a share: three standard deviations of a fair coin are 0.106.
 const ATTEMPTS: u16 = 200;
 
-/// Adds a real with a quick check and waits until it takes connections.
+/// Adds a real with the plan's checks and waits until it takes connections.
 pub(super) async fn bring_up(
     switch: &dyn AcmSwitch,
     plan: &Plan,
     n: usize,
     change: impl FnOnce(&mut Add) + Send,
 ) -> Verdict {
-    let quick = HealthProfile {
-        interval: Span::millis(200),
-        timeout: Span::millis(150),
-        rise: 1,
-        fall: 2,
-        ..HealthProfile::default()
-    };
-    let mut add = Add { health: Some(quick), ..add(plan, n) };
+    let mut add = Add { health: plan.checks.clone(), ..add(plan, n) };
     change(&mut add);
     call(switch, Primitive::Add(add)).await?;
     Ok(until_active(switch, &key(plan, n), PATIENCE).await?)
@@ -101,8 +95,7 @@ cases! {
     }
     "nothing comes before the checks pass, everything after" => |switch, testbed, plan| {
         testbed.set_healthy(plan.reals[0], false).await;
-        let quick = HealthProfile { interval: Span::millis(200), timeout: Span::millis(150), rise: 1, fall: 2, ..HealthProfile::default() };
-        call(switch, Primitive::Add(Add { health: Some(quick), ..add(plan, 0) })).await?;
+        call(switch, Primitive::Add(Add { health: plan.checks.clone(), ..add(plan, 0) })).await?;
         refused(testbed, client(plan, 2001), plan).await?;
         testbed.set_healthy(plan.reals[0], true).await;
         until_state(switch, testbed, plan, 0, Some(State::Active)).await?;

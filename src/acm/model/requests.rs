@@ -239,11 +239,9 @@ fn decoded(piece: &str) -> Option<Vec<u8>> {
 
 /// False if some UTF-8 sequence is longer than it must be: an old way to write `/` so that few see it.
 fn is_shortest(text: &[u8]) -> bool {
-    text.iter().enumerate().all(|(at, byte)| match (byte, text.get(at + 1)) {
-        (0xc0 | 0xc1, _) => false,
-        (0xe0, Some(0x80..=0x9f)) => false,
-        (0xf0, Some(0x80..=0x8f)) => false,
-        _ => true,
+    text.iter().enumerate().all(|(at, byte)| {
+        let next = text.get(at + 1);
+        !matches!((byte, next), (0xc0 | 0xc1, _) | (0xe0, Some(0x80..=0x9f)) | (0xf0, Some(0x80..=0x8f)))
     })
 }
 

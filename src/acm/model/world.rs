@@ -33,6 +33,8 @@ pub(super) struct World {
     pub(super) rule_shed: BTreeMap<(SocketAddr, ServiceKey, Name), (DropShare, bool)>,
     pub(super) coins: fastrand::Rng,
     epoch: u64,
+    /// Whose epoch that is.
+    holder: Option<Name>,
     last_id: u64,
 }
 
@@ -115,26 +117,26 @@ impl World {
             rule_shed: BTreeMap::new(),
             coins: fastrand::Rng::with_seed(seed),
             epoch: 0,
+            holder: None,
             last_id: 0,
         }
     }
 
-    /// Calls without a tenure are always allowed; others must not be older than the newest seen.
+    /// Calls without a tenure are always allowed; others must not be older than the newest seen, and an epoch is one
+    /// manager's: after a start, which forgets epochs, the same one can be granted again.
     pub(super) fn admit(&mut self, caller: &Caller) -> Result<(), AcmError> {
-        match &caller.tenure {
-            Some(tenure) if tenure.epoch < self.epoch => {
-                Err(AcmError::StaleEpoch { given: tenure.epoch, current: self.epoch })
-            }
-            Some(tenure) => {
-                self.epoch = tenure.epoch;
-                Ok(())
-            }
-            None => Ok(()),
+        let Some(tenure) = &caller.tenure else { return Ok(()) };
+        let is_taken = self.holder.as_ref().is_some_and(|holder| *holder != tenure.manager);
+        if tenure.epoch < self.epoch || (tenure.epoch == self.epoch && is_taken) {
+            return Err(AcmError::StaleEpoch { given: tenure.epoch, current: self.epoch });
         }
+        (self.epoch, self.holder) = (tenure.epoch, Some(tenure.manager.clone()));
+        Ok(())
     }
 
     pub(super) fn claim(&mut self, manager: &Name) -> Tenure {
         self.epoch += 1;
+        self.holder = Some(manager.clone());
         Tenure { epoch: self.epoch, manager: manager.clone() }
     }
 

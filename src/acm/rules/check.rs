@@ -1,8 +1,6 @@
 //! What is acceptable in the words of content switching. Every refusal names the field as JSON has it, and what would do.
 
-use super::{
-    Action, Condition, Content, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, TextMatch,
-};
+use super::{Action, Condition, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, TextMatch};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::SetService;
 use crate::acm::words::{Group, Scheduler};
@@ -18,8 +16,9 @@ const NAME_MAX: usize = 128;
 /// # Errors
 /// `Invalid`, naming the field; `Unsupported` for a UDP service.
 pub fn check(set: &SetService) -> Result<(), AcmError> {
-    if set.service.protocol == Protocol::Udp {
-        check_udp(set)?;
+    if set.service.protocol == Protocol::Udp && set.needs_content() {
+        // A datagram is no request, and nothing can be asked of its sender before the choice.
+        return Err(AcmError::unsupported(Feature::ContentRules, format!("{} is a UDP service", set.service)));
     }
     match (&set.rules, &set.edit) {
         (Some(_), Some(_)) => return Err(AcmError::invalid("edit", "give either rules or edit, not both")),
@@ -38,21 +37,6 @@ pub fn check(set: &SetService) -> Result<(), AcmError> {
         }
         (_, Some(action)) => check_action(action, "default_action"),
         _ => Ok(()),
-    }
-}
-
-/// A datagram is no request, and nothing can be asked of its sender before the choice.
-fn check_udp(set: &SetService) -> Result<(), AcmError> {
-    let hashes = |scheduler: &Scheduler| scheduler.needs_content();
-    let wants = set.content.is_some_and(|content| content != Content::None)
-        || set.rules.as_ref().is_some_and(|rules| !rules.is_empty())
-        || set.edit.is_some()
-        || set.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
-        || set.scheduler.as_ref().is_some_and(hashes)
-        || set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
-    match wants {
-        true => Err(AcmError::unsupported(Feature::ContentRules, format!("{} is a UDP service", set.service))),
-        false => Ok(()),
     }
 }
 
@@ -267,7 +251,7 @@ fn within(field: &str, span: Span, max: Span) -> Result<(), AcmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Case, DropShare, HashOptions, LearnCookie};
+    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie};
     use super::*;
     use crate::acm::words::ServiceKey;
 

@@ -20,7 +20,7 @@ use ahash::AHashMap;
 use crate::acm::event::EventKind;
 use crate::acm::table::{Draft, ServiceTable};
 use crate::acm::words::{Binding, BindingKey, ServiceKey};
-use crate::base::id::{BindingId, Generation};
+use crate::base::id::{BindingId, Generation, Name};
 use crate::health::Target;
 use deadlines::Deadlines;
 
@@ -56,9 +56,21 @@ pub struct Effects {
     pub urgent: bool,
 }
 
+/// How far the workers behind a control look. Nothing else decides whether content services are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
+    Packets,
+    /// At HTTP requests as well, without persistence.
+    Http,
+    /// At requests and client hellos as well.
+    Requests,
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Control {
+    sight: Sight,
     draft: Draft,
     effects: Effects,
     deadlines: Deadlines,
@@ -70,15 +82,19 @@ pub struct Control {
     lapsed: AHashMap<BindingId, BindingKey>,
     own_addresses: Vec<IpAddr>,
     epoch: u64,
+    /// Whose epoch that is.
+    holder: Option<Name>,
     next_binding: u64,
     next_service: u64,
     next_salt: u64,
 }
 
 impl Control {
-    /// An empty control for a switch that owns these addresses; no service and no real may have one of them.
-    pub fn new(own_addresses: Vec<IpAddr>) -> Control {
+    /// An empty control for a switch that owns these addresses (no service and no real may have one of them) and whose
+    /// workers look so far.
+    pub fn new(own_addresses: Vec<IpAddr>, sight: Sight) -> Control {
         Control {
+            sight,
             draft: ServiceTable::default().edit(),
             effects: Effects::default(),
             deadlines: Deadlines::default(),
@@ -87,6 +103,7 @@ impl Control {
             lapsed: AHashMap::new(),
             own_addresses,
             epoch: 0,
+            holder: None,
             next_binding: 1,
             next_service: 1,
             next_salt: 1,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Control, Cutting};
+use super::{Control, Cutting, Sight};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{
@@ -14,8 +14,8 @@ use crate::acm::rules::edit::edited;
 use crate::acm::rules::{Content, Persistence};
 use crate::acm::validate;
 use crate::acm::words::{
-    AdminState, Binding, BindingKey, DropPolicy, Group, Health, HealthProfile, Lease, Observed, Service, ServiceKey,
-    Will, default_group,
+    AdminState, Binding, BindingKey, DropPolicy, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
+    default_group,
 };
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
@@ -27,17 +27,22 @@ impl Control {
     /// `StaleEpoch` for a manager whose tenure is over.
     pub fn admit(&mut self, caller: &Caller) -> Result<(), AcmError> {
         let Some(tenure) = &caller.tenure else { return Ok(()) };
-        if tenure.epoch < self.epoch {
+        // A restarted switch has forgotten its epochs; the highest it sees is in force, and an epoch that is granted
+        // again is not also that of who had it before.
+        let is_taken = self.holder.as_ref().is_some_and(|holder| *holder != tenure.manager);
+        if tenure.epoch < self.epoch || (tenure.epoch == self.epoch && is_taken) {
             return Err(AcmError::StaleEpoch { given: tenure.epoch, current: self.epoch });
         }
-        // A restarted switch has forgotten its epochs; the highest it sees is in force.
-        self.epoch = tenure.epoch;
+        if tenure.epoch > self.epoch || self.holder.is_none() {
+            (self.epoch, self.holder) = (tenure.epoch, Some(tenure.manager.clone()));
+        }
         Ok(())
     }
 
     /// Grants leadership.
     pub fn claim(&mut self, manager: &Name) -> Tenure {
         self.epoch += 1;
+        self.holder = Some(manager.clone());
         Tenure { epoch: self.epoch, manager: manager.clone() }
     }
 
@@ -146,7 +151,7 @@ impl Control {
                 Service::new(ServiceId(self.next_service - 1), *key)
             }
         };
-        service.groups.entry(group.clone()).or_insert_with(Group::default);
+        service.groups.entry(group.clone()).or_default();
         self.draft.put_service(service.clone())?;
         Ok(Arc::new(service))
     }
@@ -277,10 +282,14 @@ impl Control {
     }
 
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if set.content == Some(Content::Tls) {
+        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
+            return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
+        }
+        if self.sight == Sight::Http && set.content == Some(Content::Tls) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into TLS"));
         }
-        if set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None) {
+        let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
+        if self.sight == Sight::Http && persists {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version has no persistence by cookies"));
         }
         let old = self.table().service(&set.service).cloned();
@@ -332,7 +341,7 @@ impl Control {
 
 /// What the call says about a group, merged into what there was and checked as a whole.
 fn set_group(service: &mut Service, set: &SetService) -> Result<(), AcmError> {
-    let group = service.groups.entry(set.group.clone()).or_insert_with(Group::default);
+    let group = service.groups.entry(set.group.clone()).or_default();
     group.scheduler = set.scheduler.unwrap_or(group.scheduler);
     if let Some(hash) = &set.hash {
         group.hash = hash.clone();

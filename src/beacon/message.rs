@@ -1,0 +1,339 @@
+//! What is said, as data. `codec` turns it into fields and back; `docs/wire-protocol.md` has the bytes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::words::Words;
+use crate::acm::words::{BindingKey, HealthDepth};
+use crate::base::id::Name;
+
+/// Bindings in one message. A message that names more is refused; an agent with more speaks more often.
+pub const BINDINGS_PER_MESSAGE_MAX: usize = 64;
+
+/// Who speaks: a number that is unique among the holders of its key. Among managers the lowest wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u64);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One datagram of one run of a sender; never the same twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// Which run of the sender: random or the wall clock at its start, in any case another one at each start.
+    pub boot: u64,
+    /// From 1, more by one or more with each datagram.
+    pub counter: u64,
+}
+
+/// What a datagram says, with what makes it provably fresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// "Say this number in what you send me next": how a receiver that does not know the sender yet, or not this run
+    /// of it, learns that it hears no recording.
+    pub challenge: Option<u64>,
+    /// The latest challenges of those who will read this, at most [`ECHOES_MAX`].
+    pub echoes: Vec<u64>,
+    /// The message.
+    pub message: Message,
+}
+
+/// Echoes in one datagram; more are refused.
+pub const ECHOES_MAX: usize = 8;
+
+impl Envelope {
+    /// A message that asks for no proof and gives none.
+    pub fn plain(message: Message) -> Envelope {
+        Envelope { challenge: None, echoes: Vec::new(), message }
+    }
+}
+
+/// What managers, agents and operators say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A manager leads.
+    Heartbeat {
+        /// Which leadership: more than any it had heard of when it claimed it. The higher one prevails, and of two
+        /// equal ones that of the lower node.
+        term: u64,
+    },
+    /// A manager is about to lead.
+    Claim {
+        /// The term it would have.
+        term: u64,
+    },
+    /// A manager ends; others need not wait for its silence.
+    Resign,
+    /// "Every agent, tell me your bindings."
+    Solicit {
+        /// The answers are to be spread at random over this time.
+        within: Duration,
+    },
+    /// Nothing but the envelope: a challenge for somebody unproven, and the answer to his.
+    Prove,
+    /// An agent's bindings, said regularly and at once when one changes. One beacon need not name all of them; a
+    /// binding that none names any more is silent, not withdrawn.
+    Beacon {
+        /// When the next one follows; silence is measured in these.
+        period: Duration,
+        /// The bindings.
+        bindings: Vec<Statement>,
+    },
+    /// "Bind these now, and acknowledge." Repeated until it is.
+    Add {
+        /// As in a beacon.
+        period: Duration,
+        /// The bindings.
+        bindings: Vec<Statement>,
+    },
+    /// "Withdraw these now, and acknowledge." Repeated until it is.
+    Remove {
+        /// The bindings.
+        bindings: Vec<BindingKey>,
+        /// How.
+        how: Withdrawal,
+    },
+    /// A manager's answer to an Add or Remove. Several may answer one, each whole bindings.
+    Ack {
+        /// The request. A repeated request has a stamp of its own.
+        of: Stamp,
+        /// What each switch answered about each binding.
+        rows: Vec<AckRow>,
+    },
+    /// A peer's server failed: its connection was reset, or it is silent.
+    Failure {
+        /// The server.
+        real: SocketAddr,
+        /// What was seen.
+        why: Words,
+    },
+    /// An agent ends and withdraws nothing: nobody speaks for its bindings any more, so look at once whether they
+    /// live.
+    Leave,
+    /// "How are you?", from an operator.
+    Query,
+    /// A manager's answer to that, in parts.
+    Status(Status),
+}
+
+/// One binding, as its agent wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Service and real.
+    pub key: BindingKey,
+    /// What the service is called in its own configuration (`web`).
+    pub name: Option<Name>,
+    /// Its group on the switch; absent: `default`.
+    pub group: Option<Name>,
+    /// Its weight; absent: 1.
+    pub weight: Option<u16>,
+    /// Its limit of connections; absent: none.
+    pub max_conns: Option<u32>,
+    /// How deep the switch is to check it; absent: the service's profile.
+    pub depth: Option<HealthDepth>,
+    /// How it is.
+    pub condition: Condition,
+    /// What it tells about itself; shown, and material for policies.
+    pub facts: Facts,
+}
+
+impl Statement {
+    /// A binding that serves, with every option absent.
+    pub fn new(key: BindingKey) -> Statement {
+        Statement {
+            key,
+            name: None,
+            group: None,
+            weight: None,
+            max_conns: None,
+            depth: None,
+            condition: Condition::Serving,
+            facts: Facts::default(),
+        }
+    }
+}
+
+/// How a binding is, in its agent's own judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It serves.
+    Serving,
+    /// It does not, and why: take it out until it says otherwise.
+    Failing(Words),
+    /// It was withdrawn and its connections are finishing: do not add it again.
+    Leaving,
+}
+
+/// What a service tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Thousandths of its capacity in use.
+    pub load: Option<u16>,
+    /// Mean time to answer, in microseconds.
+    pub latency: Option<u32>,
+    /// The version it runs.
+    pub version: Option<Words>,
+}
+
+/// How a binding is withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Nothing new goes there, existing connections finish; with a deadline they are cut then.
+    Drain {
+        /// The deadline.
+        deadline: Option<Duration>,
+    },
+    /// Its connections are cut now. Needs a key that may.
+    Force,
+}
+
+/// What one switch answered about one binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AckRow {
+    /// The binding.
+    pub key: BindingKey,
+    /// Which switch; absent when the answer is the manager's own.
+    pub switch: Option<Name>,
+    /// Its answer.
+    pub answer: Answer,
+    /// More about it, in plain words: what the switch lacks and what was done instead, or what was wrong.
+    pub note: Option<Words>,
+}
+
+/// A switch's answer in a word. The numbers are those on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Answer {
+    /// In force.
+    Done = 0,
+    /// Not yet answered; the manager goes on.
+    Pending = 1,
+    /// The switch cannot do it.
+    Unsupported = 2,
+    /// There is no such binding. After a Remove: nothing is left of it.
+    NotFound = 3,
+    /// It exists and is somebody else's.
+    Exists = 4,
+    /// The switch, or the manager, is full.
+    Full = 5,
+    /// Another manager leads by now; ask again.
+    Stale = 6,
+    /// The key may not.
+    Forbidden = 7,
+    /// The switch, or the manager, does not accept a value.
+    Invalid = 8,
+    /// The switch cannot be reached; the manager goes on.
+    Unreachable = 9,
+    /// The switch did not answer in time; the manager goes on.
+    Timeout = 10,
+    /// No switch has this virtual address.
+    NoSwitch = 11,
+}
+
+impl Answer {
+    /// Every answer, in order of its number.
+    pub const ALL: [Answer; 12] = [
+        Answer::Done,
+        Answer::Pending,
+        Answer::Unsupported,
+        Answer::NotFound,
+        Answer::Exists,
+        Answer::Full,
+        Answer::Stale,
+        Answer::Forbidden,
+        Answer::Invalid,
+        Answer::Unreachable,
+        Answer::Timeout,
+        Answer::NoSwitch,
+    ];
+
+    /// True if asking again later can have another end without anybody changing anything.
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Answer::Pending | Answer::Stale | Answer::Unreachable | Answer::Timeout)
+    }
+}
+
+/// What a manager is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Role {
+    /// It listens.
+    Watching = 0,
+    /// It is about to lead.
+    Claiming = 1,
+    /// It leads.
+    Leading = 2,
+}
+
+impl Role {
+    /// Every role, in order of its number.
+    pub const ALL: [Role; 3] = [Role::Watching, Role::Claiming, Role::Leading];
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Role::Watching => "watching",
+            Role::Claiming => "claiming",
+            Role::Leading => "leading",
+        })
+    }
+}
+
+/// How a manager is. One that does not fit a datagram comes in parts, each with the head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Which part, from 0.
+    pub part: u16,
+    /// How many parts.
+    pub parts: u16,
+    /// What it is.
+    pub role: Role,
+    /// The newest term it knows.
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Agents it hears.
+    pub agents: u32,
+    /// Bindings it knows.
+    pub bindings: u32,
+    /// Managers it hears.
+    pub peers: Vec<PeerRow>,
+    /// Switches it looks after.
+    pub switches: Vec<SwitchRow>,
+    /// What it counted since its start, by name.
+    pub counters: Vec<(Name, u64)>,
+}
+
+/// Another manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerRow {
+    /// Which.
+    pub node: NodeId,
+    /// What it said to be last.
+    pub role: Role,
+    /// How long ago that was.
+    pub age: Duration,
+}
+
+/// A switch, as a manager sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchRow {
+    /// Its name.
+    pub name: Name,
+    /// The epoch of the tenure held there, if it is a switch that keeps one.
+    pub epoch: Option<u64>,
+    /// For how long it has been other than wanted; zero when it is as wanted.
+    pub lag: Duration,
+    /// Changes waiting for it.
+    pub waiting: u32,
+    /// Bindings of ours it had when last listed.
+    pub bindings: u32,
+    /// What keeps it from being as wanted, or what it lacks, in plain words.
+    pub why: Option<Words>,
+}

@@ -1,0 +1,198 @@
+//! What managers, agents and operators are told about the network between them: how all are reached, and the keys.
+//! The same tables in every configuration file.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::config::{ConfigError, wrong};
+use crate::base::id::Name;
+use crate::base::secret::Secret;
+use crate::beacon::key::{Grant, Key, KeyId, KeyRing, SECRET_MIN, VipRange};
+use crate::beacon::message::NodeId;
+use crate::beacon::socket::{DEFAULT_BUFFER, DEFAULT_GROUP, Reach, Way};
+
+/// `[network]`: how all are reached.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NetworkConfig {
+    /// Group and port; default [`DEFAULT_GROUP`].
+    pub(super) multicast: Option<SocketAddr>,
+    /// Instead of a group: where the others listen.
+    pub(super) peers: Vec<SocketAddr>,
+    /// Where this process listens; default any address, any port with multicast.
+    pub(super) listen: Option<SocketAddr>,
+    /// The interface of the group; default: as the routes say.
+    pub(super) interface: Option<String>,
+    /// How many routers a multicast datagram may pass, plus one: 1 to 255.
+    pub(super) ttl: u32,
+    /// Bytes of receive buffer to ask for.
+    pub(super) receive_buffer: usize,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        NetworkConfig {
+            multicast: None,
+            peers: Vec::new(),
+            listen: None,
+            interface: None,
+            ttl: 1,
+            receive_buffer: DEFAULT_BUFFER,
+        }
+    }
+}
+
+/// Receive buffers accepted, in bytes.
+const BUFFER_RANGE: std::ops::RangeInclusive<usize> = 4096..=(1 << 30);
+
+impl NetworkConfig {
+    /// How to open the sockets.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key.
+    pub(super) fn reach(&self) -> Result<Reach, ConfigError> {
+        if self.multicast.is_some() && !self.peers.is_empty() {
+            return Err(wrong("network.peers", "are instead of network.multicast; give one of the two"));
+        }
+        let group = self.multicast.unwrap_or(DEFAULT_GROUP);
+        if !group.ip().is_multicast() || group.port() == 0 {
+            let why = format!("{group} is not a multicast group and port such as {DEFAULT_GROUP}");
+            return Err(wrong("network.multicast", why));
+        }
+        if let Some(bad) = self.peers.iter().find(|peer| peer.ip().is_multicast() || peer.port() == 0) {
+            return Err(wrong("network.peers", format!("{bad} is not the address and port of one host")));
+        }
+        if !(1..=255).contains(&self.ttl) {
+            return Err(wrong("network.ttl", "must be 1 to 255"));
+        }
+        if !BUFFER_RANGE.contains(&self.receive_buffer) {
+            let why = format!("must be {} to {} bytes", BUFFER_RANGE.start(), BUFFER_RANGE.end());
+            return Err(wrong("network.receive_buffer", why));
+        }
+        let way = if self.peers.is_empty() { Way::Multicast(group) } else { Way::Peers(self.peers.clone()) };
+        let of_family = match &way {
+            Way::Multicast(group) => group.is_ipv4(),
+            Way::Peers(peers) => peers.iter().all(SocketAddr::is_ipv4),
+        };
+        let any = if of_family { ([0u8; 4], 0).into() } else { ([0u16; 8], 0).into() };
+        let listen = self.listen.unwrap_or(any);
+        if listen.is_ipv4() != of_family {
+            return Err(wrong("network.listen", format!("{listen} is of another address family than the others")));
+        }
+        let (interface, ttl, buffer) = (self.interface.clone(), self.ttl, self.receive_buffer);
+        Ok(Reach { way, listen, interface, ttl, buffer })
+    }
+}
+
+/// `[[key]]`: a key, and what its holder may say.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyConfig {
+    /// Its number in datagrams.
+    pub(super) id: KeyId,
+    /// The file that holds the secret, mode 0600.
+    #[serde(default)]
+    pub(super) secret_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    #[serde(default)]
+    pub(super) secret_env: Option<String>,
+    /// The manager numbers it may speak as.
+    #[serde(default)]
+    pub(super) managers: BTreeSet<NodeId>,
+    /// The virtual services it may announce.
+    #[serde(default)]
+    pub(super) vips: Vec<VipRange>,
+    /// The servers it may announce; absent: those at the sender's own address.
+    #[serde(default)]
+    pub(super) reals: Vec<IpNet>,
+    /// May it cut connections?
+    #[serde(default)]
+    pub(super) force: bool,
+    /// May it ask and command as an operator?
+    #[serde(default)]
+    pub(super) operator: bool,
+}
+
+/// The ring of these keys.
+///
+/// # Errors
+/// [`ConfigError`], naming the key.
+pub(super) fn ring(group: &Name, keys: &[KeyConfig]) -> Result<Arc<KeyRing>, ConfigError> {
+    if keys.is_empty() {
+        return Err(wrong("key", "there is none: every datagram is signed; add [[key]] with id and secret_file"));
+    }
+    let keys = keys.iter().enumerate().map(|(n, key)| key.load(&format!("key[{n}]")));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    KeyRing::new(group, keys).map(Arc::new).map_err(|why| wrong("key", why.to_string()))
+}
+
+impl KeyConfig {
+    fn load(&self, place: &str) -> Result<Key, ConfigError> {
+        let secret = secret(place, "secret", self.secret_file.as_deref(), self.secret_env.as_deref())?;
+        let secret = secret.ok_or_else(|| {
+            let why = "or secret_env is needed; make one with: openssl rand -hex 32 > FILE; chmod 600 FILE";
+            wrong(format!("{place}.secret_file"), why)
+        })?;
+        let grant = Grant {
+            managers: self.managers.clone(),
+            vips: self.vips.clone(),
+            reals: self.reals.clone(),
+            force: self.force,
+            operator: self.operator,
+        };
+        let short = |_| wrong(format!("{place}.secret_file"), format!("the secret has fewer than {SECRET_MIN} bytes"));
+        Key::new(self.id, &secret, grant).map_err(short)
+    }
+}
+
+/// A secret from a file that nobody else may read, or from the environment; at most one of the two.
+///
+/// # Errors
+/// [`ConfigError`], naming `place.WHAT_file` or `place.WHAT_env`.
+pub(super) fn secret(
+    place: &str,
+    what: &str,
+    file: Option<&Path>,
+    env: Option<&str>,
+) -> Result<Option<Secret>, ConfigError> {
+    let from_file = |path: &Path| {
+        let wrong = |why: String| wrong(format!("{place}.{what}_file"), format!("{}: {why}", path.display()));
+        let metadata = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(wrong("others may read it; chmod 600 it".into()));
+        }
+        let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        if line.is_empty() || line.len() > 512 || line.chars().any(char::is_control) {
+            return Err(wrong("must hold one line of 1 to 512 characters".into()));
+        }
+        Ok(Secret::from(line))
+    };
+    let from_env = |name: &str| match std::env::var(name) {
+        Ok(text) if !text.is_empty() => Ok(Secret::from(text)),
+        _ => Err(wrong(format!("{place}.{what}_env"), format!("the environment has no {name}"))),
+    };
+    match (file, env) {
+        (None, None) => Ok(None),
+        (Some(path), None) => from_file(path).map(Some),
+        (None, Some(name)) => from_env(name).map(Some),
+        (Some(_), Some(_)) => Err(wrong(format!("{place}.{what}_env"), format!("give {what}_file or this, not both"))),
+    }
+}
+
+/// Bits that nobody outside can guess.
+///
+/// # Errors
+/// The system's.
+pub(super) fn random() -> std::io::Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,197 @@
+//! Worlds with a content service: each request to the server its rule names, through any trouble.
+
+use acm_switch::acm::rules::*;
+use acm_switch::acm::words::*;
+use acm_switch::base::fraction::Fraction;
+
+use super::client::Carrier;
+use super::dialogue::{Ending, Errand};
+use super::seeds::{all_seeds, ask, carrier, errand, place, run, seed_to_replay, style, trouble};
+use super::talk::{Ask, AskId, Body, Due};
+use super::world::{Place, Plan, plain_service};
+
+/// Groups, and paths whose requests belong to them; `members` by a cookie.
+const GROUPS: [&str; 5] = ["default", "shop", "images", "members", "hashed"];
+
+/// The group of a path, said in another way than by rules.
+fn group_of(path: &str) -> &'static str {
+    let plain = path.replace("/./", "/").replace("%73", "s").replace("//", "/");
+    match plain {
+        path if path.starts_with("/shop/") => "shop",
+        path if path.ends_with(".jpg") => "images",
+        path if path.contains("/hash/") => "hashed",
+        path if path == "/account" => "members",
+        _ => "default",
+    }
+}
+
+fn rules() -> Vec<Rule> {
+    let rule = |name: &str, when: Condition, then: Action| Rule {
+        name: name.parse().expect("a name"),
+        when: vec![when],
+        case: Case::Sensitive,
+        then,
+    };
+    let group = |name: &str| Action::Group(name.parse().expect("a name"));
+    let path = |is: TextMatch| Condition::Path(is);
+    let all = Fraction::new(1.0).expect("a share");
+    let turned = |refusal| Action::Drop(DropShare { fraction: all, mode: DropMode::Shed, refusal });
+    let moved = Redirect { to: "https://{host}/elsewhere".into(), status: 302 };
+    let cookie = Named { name: "sid".into(), is: TextMatch::Prefix("m-".into()) };
+    vec![
+        rule("moved", path(TextMatch::Exact("/moved".into())), Action::Redirect(moved)),
+        rule("gone", path(TextMatch::Exact("/gone".into())), Action::Reset),
+        rule("full", path(TextMatch::Exact("/full".into())), turned(Turned::Unavailable)),
+        rule("shut", path(TextMatch::Exact("/shut".into())), turned(Turned::Reset)),
+        rule("shop", path(TextMatch::Prefix("/shop/".into())), group("shop")),
+        rule("images", path(TextMatch::Suffix(".jpg".into())), group("images")),
+        rule("members", Condition::Cookie(cookie), group("members")),
+        rule("hashed", path(TextMatch::Contains("/hash/".into())), group("hashed")),
+    ]
+}
+
+fn service(switching: Switching) -> Service {
+    let mut service = plain_service();
+    service.content = Content::Http;
+    service.switching = switching;
+    service.rules = rules().into();
+    for name in GROUPS {
+        let scheduler = if name == "hashed" { Scheduler::UrlHash } else { Scheduler::RoundRobin };
+        let hash = HashOptions { url: UrlPart::PathOnly, ..HashOptions::default() };
+        service.groups.insert(name.parse().expect("a name"), Group { hash, ..Group::scheduled_by(scheduler) });
+    }
+    service
+}
+
+/// The servers of a path's group that are there.
+fn alive(group: &str, places: &[Place]) -> Vec<u32> {
+    let of_group = |(n, place): (usize, &Place)| {
+        (place.group == group && !place.is_absent && !place.is_shut).then_some(n as u32 + 1)
+    };
+    places.iter().enumerate().filter_map(of_group).collect()
+}
+
+/// A request for one of the groups that have a server.
+fn switched(id: AskId, places: &[Place], coins: &mut fastrand::Rng) -> Ask {
+    let groups: Vec<&str> = GROUPS.into_iter().filter(|group| !alive(group, places).is_empty()).collect();
+    let group = groups[coins.usize(0..groups.len())];
+    let n = coins.u8(0..6);
+    let path = match group {
+        "shop" => ["/shop/", "/./shop/", "//shop/", "/%73hop/"][coins.usize(0..4)].to_owned() + &n.to_string(),
+        "images" => format!("/{n}.jpg"),
+        "hashed" => format!("/x/hash/{n}"),
+        "members" => "/account".to_owned(),
+        _ => format!("/other/{n}"),
+    };
+    let mut ask = ask(id, Due::From(alive(group, places)), path, coins);
+    let cookie = if group == "members" { "Cookie: a=b; sid=m-7\r\n" } else { "Cookie: sid=x-7\r\n" };
+    if group == "members" || coins.bool() {
+        ask.headers.push_str(cookie);
+    }
+    ask
+}
+
+/// A request that the switch answers itself, or resets.
+fn refused(id: AskId, coins: &mut fastrand::Rng) -> Ask {
+    let (path, due) = [
+        ("/moved", Due::Switch(302)),
+        ("/gone", Due::Reset),
+        ("/full", Due::Switch(503)),
+        ("/shut", Due::Reset),
+        ("/a%2fb", Due::Switch(400)),
+        ("/bad", Due::Switch(400)),
+    ][coins.usize(0..6)]
+    .clone();
+    let mut ask = ask(id, due, path.into(), coins);
+    (ask.method, ask.upload) = ("GET", Body::None);
+    if path == "/bad" {
+        ask.headers.push_str(
+            ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "a : b\r\n", "a: b\nc: d\r\n"][coins.usize(0..3)],
+        );
+    }
+    ask
+}
+
+fn places(coins: &mut fastrand::Rng) -> Vec<Place> {
+    let mut places = vec![place("default", coins)];
+    for _ in 0..coins.usize(1..=4) {
+        places.push(place(GROUPS[coins.usize(0..5)], coins));
+    }
+    if coins.u8(0..4) == 0 {
+        // Beside one that is alive.
+        let group = places.last().expect("two").group;
+        let dead = place(group, coins);
+        let is_absent = coins.bool();
+        places.push(Place { is_absent, is_shut: !is_absent, ..dead });
+    }
+    places
+}
+
+fn content(seed: u64) -> Plan {
+    let mut coins = fastrand::Rng::with_seed(seed ^ 0xc0_7e_47);
+    let coins = &mut coins;
+    let (front, back) = (trouble(coins), trouble(coins));
+    let mut places = places(coins);
+    if coins.u8(0..10) == 0 {
+        places[0].aborts = Some((1, coins.usize(0..5_000)));
+    }
+    let switching = if coins.u8(0..5) == 0 { Switching::FirstRequest } else { Switching::PerRequest };
+    let first_only = switching == Switching::FirstRequest;
+    let may_be_reset = places[0].aborts.is_some();
+    // The switch waits a quarter of a second for a server, three times, before it takes another.
+    let may_be_refused = back.loss > 0.0 || back.way.1 > 20_000;
+    let mut clients = vec![];
+    for client in 0..coins.u32(1..=3) {
+        let number = |number| AskId { client, number };
+        let mut asks: Vec<Ask> = (0..coins.u32(1..=5)).map(|n| switched(number(n), &places, coins)).collect();
+        let refuses = coins.u8(0..6) == 0 && (!first_only || asks.len() == 1);
+        let last = asks.len() as u32 - 1;
+        if refuses {
+            asks.pop();
+            asks.push(refused(number(last), coins));
+        } else if first_only {
+            let due = asks[0].due.clone();
+            asks.iter_mut().for_each(|ask| ask.due = due.clone());
+        }
+        let mut errand = Errand { may_be_reset, may_be_refused, ..errand(client, asks, coins) };
+        if refuses && errand.ending == Ending::HalfCloses {
+            errand.ending = Ending::Closes;
+        }
+        let mut carrier = carrier(coins);
+        if coins.u8(0..12) == 0 {
+            errand.anything_goes = true;
+            carrier = Carrier::Raw(super::raw::Style { lies: true, ..style(coins) });
+        }
+        clients.push((errand, carrier));
+    }
+    Plan {
+        seed,
+        kind: "content",
+        front,
+        back,
+        clients,
+        allowed: if first_only {
+            |_, places| (1..=places.len() as u32).collect()
+        } else {
+            |path, places| alive(group_of(path), places)
+        },
+        // A server that did not answer in time is replaced, and then a path has two.
+        hashes: if may_be_refused || first_only { |_| false } else { |path| path.contains("/hash/") },
+        places,
+        service: service(switching),
+        in_batches: coins.bool(),
+        whole: coins.bool(),
+    }
+}
+
+/// Ten thousand worlds, unless told otherwise.
+#[test]
+fn content_seeds() {
+    all_seeds(1, content);
+}
+
+/// Replays the seed of `ACM_SIM_SEED`, telling what happens; else seed 1, quietly.
+#[test]
+fn one_content_seed() {
+    run(content(seed_to_replay().unwrap_or(1)), seed_to_replay().is_some()).must_be_right();
+}
