@@ -196,8 +196,13 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Verdict {
-        if packet.tcp.payload == 0 {
+        let end = packet.tcp.seq + packet.tcp.payload;
+        if packet.tcp.payload == 0 && packet.tcp.seq == connection.client_next {
             return Verdict::Held;
+        }
+        if end <= connection.client_next {
+            // Again, or a probe, whose byte may be any.
+            return self.say_again(connection, now, out);
         }
         if let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
