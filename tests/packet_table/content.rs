@@ -87,7 +87,7 @@ pub const ROWS: &[Row] = &[
         let first = answer.seq.wrapping_add(1);
         rig.c(Seg { clocks: Some((5001, value)), ..seg(C, VIP80, "PA", 101, first, GET) });
         let syn = rig.heard_one(1);
-        assert_eq!((syn.mss, syn.scale, syn.sack_permitted), (Some(1300), Some(9), true));
+        assert_eq!((syn.mss, syn.scale, syn.sack_permitted), (Some(1288), Some(9), true), "room for timestamps");
         assert_eq!(syn.clocks, Some((5001, 0)));
     }),
     ("only the next byte and a good cookie make a connection", || {
@@ -346,8 +346,10 @@ pub const ROWS: &[Row] = &[
         rig.s(1, seg(R1, C, "SA", 6999, 101, ""));
         assert_eq!(rig.heard_one(1).window, 8000, "not scaled");
         let end = 101 + GET.len() as u32;
-        rig.s(1, Seg { window: 64_000, ..seg(R1, C, "A", 7000, end, "") });
-        assert_eq!(rig.heard_one(0).window, 500);
+        rig.s(1, Seg { window: 64_000, ..seg(R1, C, "PA", 7000, end, "HTTP") });
+        let got = rig.heard_one(0);
+        assert_eq!((got.window, got.text()), (500, "HTTP"));
+        assert!(got.clocks.is_some_and(|(value, echo)| value.wrapping_sub(own) < 1000 && echo == 5001), "{got:?}");
         let sack = vec![(first.wrapping_add(1000), first.wrapping_add(2000))];
         rig.c(Seg { clocks: Some((5002, own)), sack, window: 1000, ..seg(C, VIP80, "A", end, first, "") });
         let told = rig.heard_one(1);

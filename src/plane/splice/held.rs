@@ -100,6 +100,16 @@ impl Held {
         Ok(())
     }
 
+    /// True if there is something behind a gap.
+    pub(super) fn has_gap(&self) -> bool {
+        self.pieces.len() > 1 || self.pieces.first().is_some_and(|piece| piece.0 > 0)
+    }
+
+    /// True if there is nothing, not even behind a gap.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Forgets what is from this number on.
     pub(super) fn truncate(&mut self, from: Seq) {
         let keep = usize::try_from(from.after(self.start)).unwrap_or(0).min(self.in_order().len());

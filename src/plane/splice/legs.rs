@@ -86,6 +86,15 @@ impl Plane {
         self.await_syn_ack(connection, now);
     }
 
+    /// Whether there is another server than the one being asked.
+    pub(super) fn has_other_choice(&mut self, connection: &Connection, now: Time) -> bool {
+        let Some(pending) = &connection.pending else { return false };
+        let mut tried = pending.tried.clone();
+        tried.extend(connection.active().map(|leg| leg.binding));
+        let (group, key) = (pending.group.clone(), pending.key);
+        tried.len() < CHOICES && self.pick(connection, &group, key, &tried, now).is_ok()
+    }
+
     /// The server being asked has refused, or does not answer: another one is asked, or the client hears that there is
     /// none. Nothing was promised yet.
     pub(super) fn next_choice(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {

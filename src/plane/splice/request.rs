@@ -252,6 +252,10 @@ impl Plane {
             Some(_) => Stage::Exchange,
             None => Stage::Opaque,
         };
+        if let (Stage::Opaque, Some(held)) = (connection.stage, &mut connection.held) {
+            // What lies behind a gap passes in place when it comes again.
+            held.truncate(held.end());
+        }
     }
 
     /// If request and response are both complete, and acknowledged, the next request's turn has come.

@@ -97,7 +97,7 @@ impl Plane {
         {
             return verdict;
         }
-        let verdict = self.pass_to_client(connection, id, packet);
+        let verdict = self.pass_to_client(connection, id, packet, now);
         if tcp.flags.contains(TcpFlags::FIN) && verdict == Verdict::Forwarded && connection.stage != Stage::Closed {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
@@ -178,7 +178,7 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
-        let first = leg.sent;
+        let (first, binding) = (leg.sent, leg.binding);
         let is_answer = tcp.flags.contains(TcpFlags::ACK) && tcp.ack == first;
         if tcp.flags.contains(TcpFlags::RST) {
             if !is_answer {
@@ -208,11 +208,13 @@ impl Plane {
         let abilities = connection.abilities;
         let server_next = connection.server_next;
         let is_first = connection.legs.iter().filter(|leg| leg.is_up).count() == 1;
-        let clock = self.splices.cookies.clock(&connection.ends, now);
-        if is_first && clock.wrapping_sub(connection.own_clock) < 1 << 31 {
-            connection.own_clock = clock;
+        if is_first {
+            self.advance_clock(connection, now);
         }
         let own_clock = connection.own_clock;
+        if abilities.timestamps {
+            self.services.binding_mut(binding).has_clock = Some(options.timestamps.is_some());
+        }
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
         leg.shift = Shift::between(leg.next, server_next);
         leg.scale = options.scale.filter(|_| abilities.scale.is_some());
@@ -279,7 +281,7 @@ impl Plane {
         let is_exact = seq == leg.next || seq == leg.told || seq == leg.next + fin;
         self.counters.add(if is_exact { Counter::FlowReset } else { Counter::InexactRst });
         if connection.active == Some(id) {
-            let verdict = self.pass_to_client(connection, id, packet);
+            let verdict = self.pass_to_client(connection, id, packet, now);
             if is_exact {
                 self.close(connection, now, out);
             }
