@@ -30,11 +30,11 @@ const EVERY: Duration = Duration::from_millis(200);
 pub struct Want {
     path: String,
     cookie: Option<String>,
-    from: From,
+    who: Who,
 }
 
 #[derive(Debug, Clone)]
-enum From {
+enum Who {
     Servers(Vec<String>),
     /// Always the same for one path and cookie.
     One,
@@ -54,13 +54,13 @@ impl FromStr for Want {
         if !path.starts_with('/') {
             return Err(wrong());
         }
-        let from = match who {
-            "" => From::One,
-            "reset" => From::Reset,
-            status if status.bytes().all(|byte| byte.is_ascii_digit()) => From::Status(status.to_owned()),
-            servers => From::Servers(servers.split(',').map(str::to_owned).collect()),
+        let who = match who {
+            "" => Who::One,
+            "reset" => Who::Reset,
+            status if status.bytes().all(|byte| byte.is_ascii_digit()) => Who::Status(status.to_owned()),
+            servers => Who::Servers(servers.split(',').map(str::to_owned).collect()),
         };
-        Ok(Want { path: path.to_owned(), cookie, from })
+        Ok(Want { path: path.to_owned(), cookie, who })
     }
 }
 
@@ -146,7 +146,7 @@ pub async fn ask(options: AskOptions) -> io::Result<()> {
         for worker in workers {
             let _ = worker.await;
         }
-        Ok(())
+        Ok::<(), io::Error>(())
     };
     local
         .run_until(async {
@@ -165,7 +165,7 @@ impl Shared {
         if !self.zipf.is_empty() {
             let draw = self.coins.f64();
             let n = self.zipf.partition_point(|up_to| *up_to < draw);
-            return Some(Want { path: format!("/cache/{n}"), cookie: None, from: From::Servers(vec![]) });
+            return Some(Want { path: format!("/cache/{n}"), cookie: None, who: Who::Servers(vec![]) });
         }
         let mut want = self.options.wants[self.coins.usize(0..self.options.wants.len())].clone();
         let n = self.coins.u8(0..100).to_string();
@@ -175,14 +175,14 @@ impl Shared {
     }
 
     fn judge(&mut self, want: &Want, answer: io::Result<String>) {
-        let is_right = match (&want.from, &answer) {
-            (From::Servers(servers), Ok(who)) => servers.is_empty() || servers.contains(who),
-            (From::One, Ok(who)) => {
+        let is_right = match (&want.who, &answer) {
+            (Who::Servers(servers), Ok(who)) => servers.is_empty() || servers.contains(who),
+            (Who::One, Ok(who)) => {
                 let key = format!("{} {:?}", want.path, want.cookie);
                 self.homes.entry(key).or_insert_with(|| who.clone()) == who
             }
-            (From::Status(status), Err(error)) => error.to_string() == *status,
-            (From::Reset, Err(error)) => error.kind() == io::ErrorKind::ConnectionReset,
+            (Who::Status(status), Err(error)) => error.to_string() == *status,
+            (Who::Reset, Err(error)) => error.kind() == io::ErrorKind::ConnectionReset,
             _ => false,
         };
         let asked = &mut self.asked;
@@ -192,7 +192,7 @@ impl Shared {
             (Err(_), false) => asked.failed += 1,
         }
         if !is_right && asked.complaints.len() < 10 {
-            asked.complaints.push(format!("{} {:?}: {:?}, but {answer:?}", want.path, want.cookie, want.from));
+            asked.complaints.push(format!("{} {:?}: {:?}, but {answer:?}", want.path, want.cookie, want.who));
         }
         if let Ok(who) = answer {
             *asked.by_server.entry(who).or_default() += 1;
@@ -273,10 +273,10 @@ mod tests {
     #[test]
     fn wants_read_as_written() {
         let want: Want = "/shop/#=s1,s2".parse().unwrap();
-        assert!(matches!(&want.from, From::Servers(servers) if servers == &["s1", "s2"]) && want.cookie.is_none());
+        assert!(matches!(&want.who, Who::Servers(servers) if servers == &["s1", "s2"]) && want.cookie.is_none());
         let want: Want = "/account sid=#=".parse().unwrap();
-        assert!(matches!(want.from, From::One) && want.cookie.as_deref() == Some("sid=#"));
-        assert!(matches!("/full=503".parse::<Want>().unwrap().from, From::Status(_)));
+        assert!(matches!(want.who, Who::One) && want.cookie.as_deref() == Some("sid=#"));
+        assert!(matches!("/full=503".parse::<Want>().unwrap().who, Who::Status(_)));
         for bad in ["", "shop=s1", "/shop"] {
             assert!(bad.parse::<Want>().is_err(), "{bad}");
         }

@@ -127,7 +127,7 @@ impl Story {
                     fall: 2,
                     ..HealthProfile::default()
                 };
-                let add = Add { group: name(group)?, health: Some(health), ..Add::new(service(), server(*n)) };
+                let add = Add { group: Some(name(group)?), health: Some(health), ..Add::new(service(), server(*n)) };
                 perform(&self.switch, &Caller::default(), Primitive::Add(add)).await.map_err(failed)?;
             }
         }

@@ -37,7 +37,7 @@ pub struct Flooded {
 /// # Errors
 /// There is no such interface, or the target does not answer a connection first, by which its station becomes known.
 pub async fn flood(interface: &str, target: SocketAddr, syns: u64, rate: u64) -> io::Result<()> {
-    let own = TcpStream::connect(target).await?.local_addr()?;
+    TcpStream::connect(target).await?;
     let station = neighbour(target)?;
     let mut port = AfPacket::open(interface, Options::default()).map_err(io::Error::other)?;
     let mut batch = Batch::new(usize::from(BURST), 128);
@@ -65,12 +65,13 @@ pub async fn flood(interface: &str, target: SocketAddr, syns: u64, rate: u64) ->
             }
             frame.egress = Egress::None;
         }
-        port.send(&mut batch, &all[..batch.len()], Time::ZERO)?;
-        sent += batch.len() as u64;
+        let count = batch.len();
+        port.send(&mut batch, &all[..count], Time::ZERO)?;
+        sent += count as u64;
         let due = Duration::from_secs_f64(sent as f64 / rate as f64);
         tokio::time::sleep(due.saturating_sub(start.elapsed())).await;
     }
-    drop(own);
+
     println!("{}", serde_json::to_string(&Flooded { syns: sent, millis: start.elapsed().as_millis() as u64 })?);
     Ok(())
 }
