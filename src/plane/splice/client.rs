@@ -196,8 +196,13 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Verdict {
-        if packet.tcp.payload == 0 {
+        let end = packet.tcp.seq + packet.tcp.payload;
+        if packet.tcp.payload == 0 && packet.tcp.seq == connection.client_next {
             return Verdict::Held;
+        }
+        if end <= connection.client_next {
+            // Again, or a probe, whose byte may be any.
+            return self.say_again(connection, now, out);
         }
         if let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
@@ -249,7 +254,7 @@ impl Plane {
             return self.pass_to_server(connection, packet);
         }
         if end <= connection.client_next {
-            let is_held = connection.held.as_ref().is_some_and(|held| tcp.seq < held.end() && tcp.payload > 0);
+            let is_held = tcp.payload > 0 && connection.is_held(tcp.seq);
             if end > connection.passed || is_held {
                 return self.say_again(connection, now, out);
             }
@@ -322,7 +327,7 @@ impl Plane {
         if has_fin && let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
         }
-        if connection.held.as_ref().is_some_and(|held| tcp.payload > 0 && tcp.seq < held.end()) && !has_fin {
+        if tcp.payload > 0 && connection.is_held(tcp.seq) && !has_fin {
             return self.say_again(connection, now, out);
         }
         connection.client_next = connection.client_next.max(end);

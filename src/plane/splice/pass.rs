@@ -80,12 +80,13 @@ impl Plane {
         let ack = own.max(already);
         let edge = own + (u32::from(tcp.window) << leg.scale.unwrap_or(0));
         let (clock_delta, delta, scale, has_clock) = (leg.clock_delta, leg.delta, leg.scale, leg.timestamps);
-        let bytes = u32::try_from(edge.after(ack)).unwrap_or(0);
         let is_reset = tcp.flags.contains(TcpFlags::RST);
         let window = match scale {
             _ if is_reset => tcp.window,
-            Some(OWN_SCALE) if own == ack && connection.abilities.scale.is_some() => tcp.window,
-            _ => connection.written_window(bytes),
+            Some(OWN_SCALE) if own == ack && !connection.holds_back() && connection.abilities.scale.is_some() => {
+                tcp.window
+            }
+            _ => connection.written_window(connection.window_to(edge, ack)),
         };
         let ack = if is_reset { own } else { ack };
         if !is_reset {

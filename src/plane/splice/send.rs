@@ -33,13 +33,11 @@ impl Plane {
             }
             Timestamps { value: connection.own_clock, echo: connection.client_clock }
         });
-        let window = match connection.active().filter(|leg| leg.is_up) {
-            Some(leg) => {
-                let edge = leg.acked - leg.delta + leg.window;
-                u32::try_from(edge.after(connection.client_acked)).unwrap_or(0)
-            }
-            None => connection.own_window(),
+        let edge = match connection.active().filter(|leg| leg.is_up) {
+            Some(leg) => leg.acked - leg.delta + leg.window,
+            None => connection.own_edge(),
         };
+        let window = connection.window_to(edge, connection.client_acked);
         let segment = Segment {
             from: connection.ends.service.socket(),
             to: connection.ends.client.socket(),

@@ -14,6 +14,9 @@ use crate::wire::parse::TcpFlags;
 /// How far from what is expected a segment may begin, as for L4 flows.
 const PLAUSIBLE: u32 = 1 << 24;
 
+/// As what number of tries those to a server that speaks count at most: it is not given up.
+const RESENT_TO_THE_LIVING: u8 = 5;
+
 impl Plane {
     /// A segment from a server.
     pub(super) fn server_says(
@@ -74,6 +77,8 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         connection.seen = now;
+        // It is alive: what it lacks may be the client's to send again.
+        connection.tries = connection.tries.min(RESENT_TO_THE_LIVING);
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
         if tcp.ack >= leg.acked {
             leg.acked = tcp.ack;
