@@ -411,8 +411,8 @@ impl World {
                 self.wrong.push(format!("client {n} still waits: {answered} of {all} requests answered"));
             }
         }
-        // The last FINs, and what hosts keep after them.
-        self.run_until(self.now + Duration::from_secs(400), |_| false);
+        // The last FINs, and what hosts keep after them; shorter than hosts have patience with a silent end.
+        self.run_until(self.now + Duration::from_secs(250), |_| false);
         self.check_connections();
         self.check_requests();
         self.age();
