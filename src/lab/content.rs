@@ -147,7 +147,6 @@ impl Story {
         loop {
             let asked: Asked = client.next().await?;
             if asked.done {
-                asked.complaints.iter().for_each(|complaint| self.say(&format!("  {complaint}")));
                 return Ok(asked);
             }
             if shown.elapsed() >= Duration::from_secs(1) {
@@ -181,6 +180,7 @@ impl Story {
                 "/=s1",
             ])
             .await?;
+        asked.complaints.iter().for_each(|complaint| self.say(&format!("  {complaint}")));
         self.promises.add(
             "each request is answered by the server its rule names",
             format!("{} right, {} misdirected, {} failed", asked.ok, asked.misdirected, asked.failed),
