@@ -68,5 +68,5 @@ fn client_hellos() {
 
 #[test]
 fn segment_sequences() {
-    replay("segments", segments::check, 100);
+    replay("segments", segments::check, 500);
 }

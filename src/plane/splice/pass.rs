@@ -17,7 +17,9 @@ impl Plane {
     /// The client's segment to the server in use.
     pub(super) fn pass_to_server(&mut self, connection: &mut Connection, packet: &mut Packet<'_>) -> Verdict {
         let (scale, client_has_scale) = (connection.abilities.scale.unwrap_or(0), connection.abilities.scale.is_some());
-        let (passed, is_followed) = (connection.passed, connection.stage != Stage::Opaque);
+        // After a FIN nothing is held back, and what follows is numbered behind it.
+        let is_followed = matches!(connection.stage, Stage::Head | Stage::Connecting | Stage::Exchange);
+        let passed = connection.passed;
         let Some(leg) = connection.active_mut().filter(|leg| leg.is_up) else { return Verdict::Held };
         let binding = self.services.binding(leg.binding);
         let (Some(mac), Some(port)) = (binding.mac, binding.port) else {
