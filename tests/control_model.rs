@@ -192,7 +192,7 @@ impl Pair {
     fn new() -> Pair {
         Pair {
             model: ModelSwitch::new(7),
-            control: Control::new(vec![], Sight::Everything),
+            control: Control::new(vec![], Sight::Requests),
             at: Time::ZERO,
             watched: BTreeMap::new(),
             down: BTreeSet::new(),

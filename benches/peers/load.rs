@@ -11,11 +11,16 @@ pub enum Metric {
     NewConnections,
     /// Body bytes a second.
     Bulk,
+    /// Requests a second over kept connections, for a thousand URLs one after the other.
+    Mixed,
 }
 
 impl Metric {
     /// In the order of the table.
     pub const ALL: [Metric; 3] = [Metric::KeepAlive, Metric::NewConnections, Metric::Bulk];
+
+    /// For ways that choose by the request.
+    pub const CONTENT: [Metric; 4] = [Metric::KeepAlive, Metric::Mixed, Metric::NewConnections, Metric::Bulk];
 
     /// Its name in the table.
     pub fn name(self) -> &'static str {
@@ -23,6 +28,7 @@ impl Metric {
             Metric::KeepAlive => "keep-alive req/s",
             Metric::NewConnections => "new conn/s",
             Metric::Bulk => "bulk GB/s",
+            Metric::Mixed => "mixed URLs req/s",
         }
     }
 
@@ -35,12 +41,19 @@ impl Metric {
     }
 }
 
+/// wrk's script for mixed URLs.
+const MIXED: &str =
+    "local n = 0\nrequest = function()\n  n = (n + 1) % 1000\n  return wrk.format(nil, '/u/' .. n)\nend\n";
+
 /// One measurement.
 pub fn measure(rig: &Rig, target: &str, metric: Metric, seconds: u32) -> Result<f64, String> {
+    let script = rig.dir.join("mixed.lua");
+    std::fs::write(&script, MIXED).map_err(|error| error.to_string())?;
     let (option, path) = match metric {
-        Metric::KeepAlive => ("", ""),
-        Metric::NewConnections => ("-H \"Connection: close\"", ""),
-        Metric::Bulk => ("", "bulk"),
+        Metric::KeepAlive => (String::new(), ""),
+        Metric::NewConnections => ("-H \"Connection: close\"".to_owned(), ""),
+        Metric::Bulk => (String::new(), "bulk"),
+        Metric::Mixed => (format!("-s {}", script.display()), ""),
     };
     let report = rig.run(&rig.client, &format!("wrk -t1 -c64 -d{seconds}s {option} http://{target}/{path}"))?;
     let field = match metric {

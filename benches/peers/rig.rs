@@ -128,7 +128,8 @@ impl Rig {
              events {{ worker_connections 4096; }} \
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; \
              client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s; \
-             server {{ listen 8080 backlog=4096; root {dir}/www; }} }}"
+             server {{ listen 8080 backlog=4096; listen 8081 backlog=4096; root {dir}/www; \
+             location /u/ {{ return 200 \"hello\\n\"; }} }} }}"
         );
         std::fs::write(self.dir.join("nginx.conf"), config).map_err(|error| error.to_string())?;
         // The worker runs as another user and reads the files.

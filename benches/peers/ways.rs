@@ -10,12 +10,14 @@ use acm_switch::port::af_packet::AfPacket;
 use acm_switch::port::wait::Waiter;
 use acm_switch::wire::frame::{Batch, FrameBuf};
 
+use crate::content::{self, Setup};
 use crate::rig::{Rig, Running, sh};
 
 /// Set in the environment of the copy of this program that is the reference forwarder.
 pub const FORWARDER_ROLE: &str = "ACM_PEERS_FORWARDER";
 
-const VIP: &str = "10.0.0.100:80";
+/// The virtual service.
+pub const VIP: &str = "10.0.0.100:80";
 const REAL: &str = "10.0.0.11:8080";
 
 /// A way through the middle.
@@ -31,11 +33,24 @@ pub enum Way {
     Nftables,
     /// Kernel routing, no balancer.
     Routing,
+    /// The ACM switch by URL hash, each request.
+    AcmContent,
+    /// The same, the first request of a connection only.
+    AcmFirst,
+    /// Each request, behind a thousand rules that do not match.
+    AcmRules,
+    /// HAProxy in HTTP mode, `balance uri`, two threads.
+    HaproxyHttp,
+    /// nginx, `hash $request_uri consistent`, two workers.
+    Nginx,
 }
 
 impl Way {
     /// In the order of the table.
     pub const ALL: [Way; 5] = [Way::Acm, Way::Forwarder, Way::Haproxy, Way::Nftables, Way::Routing];
+
+    /// Those that choose by the request.
+    pub const CONTENT: [Way; 5] = [Way::AcmContent, Way::AcmFirst, Way::AcmRules, Way::HaproxyHttp, Way::Nginx];
 
     /// Its name in the table.
     pub fn name(self) -> &'static str {
@@ -45,14 +60,19 @@ impl Way {
             Way::Haproxy => "haproxy",
             Way::Nftables => "nftables",
             Way::Routing => "routing",
+            Way::AcmContent => "acm-content",
+            Way::AcmFirst => "acm-first",
+            Way::AcmRules => "acm-rules",
+            Way::HaproxyHttp => "haproxy-http",
+            Way::Nginx => "nginx",
         }
     }
 
     /// Where the client goes.
     pub fn target(self) -> &'static str {
         match self {
-            Way::Acm | Way::Haproxy | Way::Nftables => VIP,
             Way::Forwarder | Way::Routing => REAL,
+            _ => VIP,
         }
     }
 
@@ -64,25 +84,37 @@ impl Way {
             Way::Haproxy => start_haproxy(rig),
             Way::Nftables => start_nftables(rig).map(|()| Vec::new()),
             Way::Routing => route(rig).map(|()| Vec::new()),
+            Way::AcmContent => content::start_acm(rig, Setup { switching: "per-request", rules: 0 }),
+            Way::AcmFirst => content::start_acm(rig, Setup { switching: "first-request", rules: 0 }),
+            Way::AcmRules => content::start_acm(rig, Setup { switching: "per-request", rules: 1000 }),
+            Way::HaproxyHttp => content::start_haproxy(rig),
+            Way::Nginx => content::start_nginx(rig),
         }
     }
 }
 
-fn start_acm(rig: &Rig) -> Result<Vec<Running>, String> {
+/// Starts our switch and waits until it answers.
+pub fn start_switch(rig: &Rig, socket: &str) -> Result<Running, String> {
     let acm = env!("CARGO_BIN_EXE_acm");
-    let socket = format!("unix:{}/acm.sock", rig.dir.display());
-    let switch = [acm, "switch", "--port", "client", "--port", "server", "--address", "10.0.0.2/24", "--api", &socket];
+    let switch = [acm, "switch", "--port", "client", "--port", "server", "--address", "10.0.0.2/24", "--api", socket];
     let running = rig.start(&rig.middle, &switch, &[])?;
-    let add = format!("{acm} add --switch {socket} {VIP} {REAL} --wait 5s");
     let mut last = String::new();
     for _ in 0..50 {
-        match sh(&add) {
-            Ok(_) => return Ok(vec![running]),
+        match sh(&format!("{acm} list --switch {socket}")) {
+            Ok(_) => return Ok(running),
             Err(why) => last = why,
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     Err(last)
+}
+
+fn start_acm(rig: &Rig) -> Result<Vec<Running>, String> {
+    let acm = env!("CARGO_BIN_EXE_acm");
+    let socket = format!("unix:{}/acm.sock", rig.dir.display());
+    let running = start_switch(rig, &socket)?;
+    sh(&format!("{acm} add --switch {socket} {VIP} {REAL} --wait 5s"))?;
+    Ok(vec![running])
 }
 
 fn start_forwarder(rig: &Rig) -> Result<Vec<Running>, String> {
@@ -91,7 +123,7 @@ fn start_forwarder(rig: &Rig) -> Result<Vec<Running>, String> {
 }
 
 /// Routes between the two neighbours, answering ARP for each on the other's side, so that they keep their addresses.
-fn route(rig: &Rig) -> Result<(), String> {
+pub fn route(rig: &Rig) -> Result<(), String> {
     rig.run(
         &rig.middle,
         "ip addr add 10.0.0.2/32 dev client && ip route add 10.0.0.1/32 dev client src 10.0.0.2 && \

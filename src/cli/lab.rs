@@ -21,7 +21,9 @@ use crate::base::span::Span;
 use crate::lab::load::LoadOptions;
 use crate::lab::owner::{self, LabFile};
 use crate::lab::rig::Lab;
-use crate::lab::{SERVERS_MAX, VIP, hold, load, namespace, rootless, serve, server, story, transfer};
+use crate::lab::{
+    SERVERS_MAX, VIP, ask, content, flood, hold, load, namespace, rootless, serve, server, story, transfer,
+};
 use crate::port::offload::{Offloads, set_offloads};
 
 /// How long `up` waits for the lab to be ready.
@@ -33,8 +35,10 @@ const READY: Duration = Duration::from_secs(20);
 /// in half a minute, prints what was promised and what was measured, and removes everything. Works as root, and as a
 /// user where user namespaces are allowed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  acm lab\n  acm lab up\n  acm lab exec client -- curl -s http://10.0.0.100/\n  \
-                        acm lab exec switch -- acm list\n  acm lab down")]
+#[command(
+    after_help = "Examples:\n  acm lab\n  acm lab content\n  acm lab up\n  acm lab exec client -- curl -s http://10.0.0.100/\n  \
+                        acm lab exec switch -- acm list\n  acm lab down"
+)]
 pub(super) struct LabArgs {
     /// The closing table as JSON, and nothing else
     #[arg(long)]
@@ -45,6 +49,16 @@ pub(super) struct LabArgs {
 
 #[derive(Debug, Subcommand)]
 enum LabCommand {
+    /// See content switching at work
+    ///
+    /// A client, seven servers and the switch: images by suffix, a tenant by prefix, sessions by cookie, caches by URL hash,
+    /// a Drop for one class of requests. Prints what was promised and what was measured.
+    #[command(after_help = "Example:\n  acm lab content")]
+    Content {
+        /// The closing table as JSON, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a lab and leave it running
     #[command(after_help = "Example:\n  acm lab up --servers 5")]
     Up {
@@ -106,6 +120,8 @@ enum NodeCommand {
         name: String,
         #[arg(long)]
         listen: SocketAddr,
+        #[arg(long, default_value_t = 0)]
+        cache: usize,
     },
     /// Make requests
     #[command(after_help = "Example:\n  acm lab node load --target 10.0.0.100:80")]
@@ -121,6 +137,26 @@ enum NodeCommand {
         #[arg(long)]
         attempts: Option<u64>,
     },
+    /// Make requests, and check who answers
+    #[command(
+        after_help = "Example:\n  acm lab node ask --target 10.0.0.100:80 --want /shop/#=s1 --want '/account sid=#='"
+    )]
+    Ask {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long, default_value_t = 8)]
+        workers: u32,
+        #[arg(long, default_value_t = 10)]
+        requests_per_connection: u32,
+        #[arg(long, default_value_t = 1000)]
+        requests: u64,
+        #[arg(long, required_unless_present = "zipf")]
+        want: Vec<ask::Want>,
+        #[arg(long)]
+        zipf: Option<usize>,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Hold connections open
     #[command(after_help = "Example:\n  acm lab node hold --target 10.0.0.100:80 --connections 100")]
     Hold {
@@ -128,6 +164,26 @@ enum NodeCommand {
         target: SocketAddr,
         #[arg(long)]
         connections: u32,
+    },
+    /// Send half a request head on each of many connections, and stall
+    #[command(after_help = "Example:\n  acm lab node stall --target 10.0.0.100:80 --connections 1000")]
+    Stall {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long)]
+        connections: u32,
+    },
+    /// Send SYNs of hosts that do not exist
+    #[command(after_help = "Example:\n  acm lab node flood --target 10.0.0.100:80 --syns 100000")]
+    Flood {
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long, default_value = "eth0")]
+        interface: String,
+        #[arg(long)]
+        syns: u64,
+        #[arg(long, default_value_t = 100_000)]
+        rate: u64,
     },
     /// Fetch bytes and compare them
     #[command(after_help = "Example:\n  acm lab node fetch --target 10.0.0.100:80 --bytes 1000000")]
@@ -172,7 +228,8 @@ enum NodeCommand {
 pub(super) fn run(args: LabArgs) -> ExitCode {
     let style = if args.json { Style::Json } else { Style::Human };
     let done = match args.command {
-        None => tell(args.json),
+        None => tell(args.json, Tale::Primitives),
+        Some(LabCommand::Content { json }) => tell(json, Tale::Content),
         Some(LabCommand::Up { servers, json, fault }) => up(servers, json, &fault).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Exec { lab, node, command }) => exec(lab, &node, &command),
         Some(LabCommand::Down { lab }) => down(lab).map(|()| ExitCode::SUCCESS),
@@ -196,12 +253,25 @@ fn lab_failure(error: io::Error) -> Failure {
     }
 }
 
-fn tell(json: bool) -> Result<ExitCode, Failure> {
+/// Which story is told.
+#[derive(Debug, Clone, Copy)]
+enum Tale {
+    Primitives,
+    Content,
+}
+
+fn tell(json: bool, tale: Tale) -> Result<ExitCode, Failure> {
     rootless::become_root().map_err(Failure::Setup)?;
     let promises = runtime()?.block_on(async {
         let stop = stop_requested()?;
+        let told = async {
+            match tale {
+                Tale::Primitives => story::tell(json).await,
+                Tale::Content => content::tell(json).await,
+            }
+        };
         tokio::select! {
-            told = story::tell(json) => told.map_err(lab_failure),
+            told = told => told.map_err(lab_failure),
             () = stop => Err(Failure::Setup("stopped; everything was removed".into())),
         }
     })?;
@@ -326,7 +396,19 @@ fn node(command: NodeCommand) -> Result<(), Failure> {
     runtime()?.block_on(async {
         match command {
             NodeCommand::Own { servers, fault } => own(servers, &fault).await,
-            NodeCommand::Serve { name, listen } => Ok(serve::serve(name, listen).await?),
+            NodeCommand::Serve { name, listen, cache } => Ok(serve::serve(name, listen, cache).await?),
+            NodeCommand::Ask {
+                target,
+                workers,
+                requests_per_connection: per_connection,
+                requests,
+                want,
+                zipf,
+                seed,
+            } => {
+                let options = ask::AskOptions { target, workers, per_connection, requests, wants: want, zipf, seed };
+                Ok(ask::ask(options).await?)
+            }
             NodeCommand::Load {
                 target,
                 workers,
@@ -338,6 +420,10 @@ fn node(command: NodeCommand) -> Result<(), Failure> {
                 Ok(load::load(LoadOptions { target, workers, per_connection, connect_timeout, attempts }).await?)
             }
             NodeCommand::Hold { target, connections } => Ok(hold::hold(target, connections).await?),
+            NodeCommand::Stall { target, connections } => Ok(hold::stall(target, connections).await?),
+            NodeCommand::Flood { target, interface, syns, rate } => {
+                Ok(flood::flood(&interface, target, syns, rate).await?)
+            }
             NodeCommand::Fetch { target, bytes } => Ok(transfer::fetch(target, bytes).await?),
             NodeCommand::Send { target, bytes } => Ok(transfer::send(target, bytes).await?),
             NodeCommand::Echo { listen } => Ok(transfer::echo(listen).await?),

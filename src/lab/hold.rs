@@ -1,4 +1,4 @@
-//! Clients that hold connections open, and tell which were reset, and when.
+//! Clients that hold connections open, and tell which were reset, and when; and clients that begin a request and stall.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::load::{request, stdin};
@@ -79,4 +79,53 @@ async fn open(target: SocketAddr) -> io::Result<(String, BufReader<TcpStream>)> 
 async fn watch(mut stream: BufReader<TcpStream>) -> bool {
     let mut byte = [0];
     stream.read(&mut byte).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+/// What became of clients that stall.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Stalled {
+    /// Connections opened, half a head sent on each.
+    pub open: u64,
+    /// Those that were closed or reset by the other side.
+    pub ended: u64,
+    /// Those that were told `408 Request Timeout` before.
+    pub told: u64,
+    /// From half a head to the end, in milliseconds: the shortest and the longest.
+    pub after_ms: (u64, u64),
+}
+
+/// Opens connections, sends half a head on each, reports, waits until all were ended, and reports again.
+///
+/// # Errors
+/// A connection cannot be opened.
+pub async fn stall(target: SocketAddr, connections: u32) -> io::Result<()> {
+    let mut stalled = Stalled { after_ms: (u64::MAX, 0), ..Stalled::default() };
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            for _ in 0..connections {
+                let opened = tokio::time::timeout(PATIENCE, TcpStream::connect(target)).await;
+                let mut stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                stream.write_all(b"GET /half-a-head HTTP/1.1\r\nHost: de").await?;
+                stalled.open += 1;
+                let (tell, since) = (tell.clone(), now_us());
+                tokio::task::spawn_local(async move {
+                    let mut said = Vec::new();
+                    // However it ends, it ended.
+                    let _ = stream.read_to_end(&mut said).await;
+                    let _ = tell.send((said.starts_with(b"HTTP/1.1 408 "), (now_us() - since) / 1000));
+                });
+            }
+            println!("{}", serde_json::to_string(&stalled)?);
+            while stalled.ended < stalled.open {
+                let Some((was_told, after)) = told.recv().await else { break };
+                stalled.ended += 1;
+                stalled.told += u64::from(was_told);
+                stalled.after_ms = (stalled.after_ms.0.min(after), stalled.after_ms.1.max(after));
+            }
+            println!("{}", serde_json::to_string(&stalled)?);
+            Ok(())
+        })
+        .await
 }

@@ -7,11 +7,16 @@
 //! * [`namespace`]: a named network namespace; [`links`]: cables and addresses in it.
 //! * [`owner`]: whose a lab is, and what dead owners left behind; [`rootless`]: becoming root of one's own namespaces.
 //! * [`rig`]: a running lab: nodes, processes in them, the switch.
-//! * [`serve`], [`load`], [`hold`], [`transfer`]: the demo server and the clients, run as processes inside the nodes.
-//! * [`story`]: what `acm lab` shows, controlled only through the primitives; [`promises`]: its closing table.
+//! * [`serve`], [`load`], [`ask`], [`hold`], [`transfer`], [`flood`]: the demo server and the clients, run as processes
+//!   inside the nodes.
+//! * [`story`]: what `acm lab` shows, controlled only through the primitives; [`content`]: the same for content switching;
+//!   [`promises`]: their closing table.
 //!
 //! No other program is needed. `unsafe` is allowed here where namespaces need it. Callers: `cli`, end-to-end tests.
 
+pub mod ask;
+pub mod content;
+pub mod flood;
 pub mod hold;
 pub mod links;
 pub mod load;

@@ -111,9 +111,17 @@ impl Lab {
     /// # Errors
     /// The system's.
     pub async fn start_server(&mut self, n: u8) -> io::Result<()> {
-        let (name, listen) = (format!("s{n}"), server(n).to_string());
-        let mut process =
-            Process::start(self.node(&name)?, &["lab", "node", "serve", "--name", &name, "--listen", &listen])?;
+        self.start_server_with(n, 0).await
+    }
+
+    /// The same with a cache of so many objects.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn start_server_with(&mut self, n: u8, cache: usize) -> io::Result<()> {
+        let (name, listen, cache) = (format!("s{n}"), server(n).to_string(), cache.to_string());
+        let args = ["lab", "node", "serve", "--name", &name, "--listen", &listen, "--cache", &cache];
+        let mut process = Process::start(self.node(&name)?, &args)?;
         // Its first report says that it listens.
         process.ask::<super::serve::Report>("report").await?;
         self.servers[usize::from(n) - 1] = Some(process);

@@ -1,11 +1,13 @@
 //! The demo server: HTTP/1.1 with keep-alive, and a ledger of what it was asked.
 //!
-//! `GET /` says who it is; `GET /bytes/N` sends N bytes of a known pattern; `PUT` or `POST /digest` answers the length
-//! and a sum of what was sent. Not a web server: strict about lengths, no chunked bodies.
+//! Any path says who it is, and `GET /cache/KEY` whether KEY was in its cache, too; `GET /bytes/N` sends N bytes of a known
+//! pattern; `PUT` or `POST /digest` answers the length and a sum of what was sent. Not a web server: strict about
+//! lengths, no chunked bodies.
 
 #![allow(clippy::disallowed_methods)]
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,6 +27,12 @@ pub struct Report {
     pub accepted: u64,
     /// Requests answered.
     pub requests: u64,
+    /// The same by what kind of path was asked for: `.jpg` for images, else the first part, `/shop`.
+    #[serde(default)]
+    pub by_kind: BTreeMap<String, u64>,
+    /// Requests for what was in the cache, and for what was not.
+    #[serde(default)]
+    pub cache: (u64, u64),
     /// Connections open now.
     pub open: u64,
     /// Connections that ended by a reset.
@@ -77,14 +85,44 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// Serves until its standard input ends.
+/// What a server is, besides its counts: its name, and what it has in its cache, the latest last.
+struct Demo {
+    name: String,
+    cache_max: usize,
+    cache: RefCell<VecDeque<String>>,
+    report: RefCell<Report>,
+}
+
+impl Demo {
+    /// Whether a key was in the cache; it is now.
+    fn look_up(&self, key: &str) -> bool {
+        let mut cache = self.cache.borrow_mut();
+        let known = cache.iter().position(|cached| cached == key);
+        known.map(|at| cache.remove(at));
+        cache.push_back(key.to_owned());
+        while cache.len() > self.cache_max {
+            cache.pop_front();
+        }
+        known.is_some()
+    }
+}
+
+/// The kind of a path, for the report.
+fn kind(path: &str) -> String {
+    let plain = path.split('?').next().unwrap_or_default();
+    match plain.rsplit_once('.') {
+        Some((_, extension)) if !extension.contains('/') && extension.len() <= 4 => format!(".{extension}"),
+        _ => format!("/{}", plain.split('/').nth(1).unwrap_or_default().chars().take(20).collect::<String>()),
+    }
+}
+
+/// Serves until its standard input ends. `cache` is how many keys it remembers.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(name: String, listen: SocketAddr) -> io::Result<()> {
+pub async fn serve(name: String, listen: SocketAddr, cache: usize) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let report = Rc::new(RefCell::new(Report::default()));
-    let name: Rc<str> = name.into();
+    let demo = Rc::new(Demo { name, cache_max: cache, cache: RefCell::default(), report: RefCell::default() });
     let local = tokio::task::LocalSet::new();
     let accept = async {
         loop {
@@ -97,17 +135,17 @@ pub async fn serve(name: String, listen: SocketAddr) -> io::Result<()> {
                 }
             };
             {
-                let mut report = report.borrow_mut();
+                let mut report = demo.report.borrow_mut();
                 report.accepted += 1;
                 report.open += 1;
                 report.last_accept_us = now_us();
             }
-            tokio::task::spawn_local(connection(stream, Rc::clone(&name), Rc::clone(&report)));
+            tokio::task::spawn_local(connection(stream, Rc::clone(&demo)));
         }
     };
     local
         .run_until(async {
-            tokio::select! { () = accept => Ok(()), done = answer_reports(&report) => done }
+            tokio::select! { () = accept => Ok(()), done = answer_reports(&demo.report) => done }
         })
         .await
 }
@@ -120,9 +158,9 @@ async fn answer_reports(report: &RefCell<Report>) -> io::Result<()> {
     Ok(())
 }
 
-async fn connection(stream: TcpStream, name: Rc<str>, report: Rc<RefCell<Report>>) {
-    let ended = talk(stream, &name, &report).await;
-    let mut report = report.borrow_mut();
+async fn connection(stream: TcpStream, demo: Rc<Demo>) {
+    let ended = talk(stream, &demo).await;
+    let mut report = demo.report.borrow_mut();
     report.open -= 1;
     if ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
         report.resets += 1;
@@ -130,7 +168,7 @@ async fn connection(stream: TcpStream, name: Rc<str>, report: Rc<RefCell<Report>
     }
 }
 
-async fn talk(stream: TcpStream, name: &str, report: &RefCell<Report>) -> io::Result<()> {
+async fn talk(stream: TcpStream, demo: &Demo) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 * 1024, stream);
     let mut head = String::new();
@@ -148,8 +186,7 @@ async fn talk(stream: TcpStream, name: &str, report: &RefCell<Report>) -> io::Re
             }
         }
         let closes = field(&head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        report.borrow_mut().requests += 1;
-        answer(&mut stream, &head, name).await?;
+        answer(&mut stream, &head, demo).await?;
         if closes {
             return stream.shutdown().await;
         }
@@ -164,9 +201,14 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
-async fn answer(stream: &mut BufReader<TcpStream>, head: &str, name: &str) -> io::Result<()> {
+async fn answer(stream: &mut BufReader<TcpStream>, head: &str, demo: &Demo) -> io::Result<()> {
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    {
+        let mut report = demo.report.borrow_mut();
+        report.requests += 1;
+        *report.by_kind.entry(kind(path)).or_default() += 1;
+    }
     let length: u64 = field(head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
     let mut digest = Digest::default();
     let mut left = length;
@@ -180,11 +222,19 @@ async fn answer(stream: &mut BufReader<TcpStream>, head: &str, name: &str) -> io
         stream.consume(take);
         left -= take as u64;
     }
-    match (method, path, path.strip_prefix("/bytes/").and_then(|n| n.parse::<u64>().ok())) {
-        ("GET", _, Some(n)) => send_pattern(stream, n).await,
-        ("GET", "/" | "/health", _) => send(stream, "200 OK", &format!("hello from {name}\n")).await,
-        ("POST" | "PUT", "/digest", _) => send(stream, "200 OK", &format!("{digest}\n")).await,
-        _ => send(stream, "404 Not Found", "there is /, /health, /bytes/N and /digest\n").await,
+    let name = &demo.name;
+    if let Some(n) = path.strip_prefix("/bytes/").and_then(|n| n.parse::<u64>().ok()) {
+        return send_pattern(stream, n).await;
+    }
+    if let Some(key) = path.strip_prefix("/cache/") {
+        let hit = demo.look_up(key);
+        let (hits, misses) = &mut demo.report.borrow_mut().cache;
+        *if hit { hits } else { misses } += 1;
+    }
+    match (method, path) {
+        ("POST" | "PUT", "/digest") => send(stream, "200 OK", &format!("{digest}\n")).await,
+        ("GET" | "POST" | "PUT", _) => send(stream, "200 OK", &format!("hello from {name}\n")).await,
+        _ => send(stream, "405 Method Not Allowed", "GET, POST and PUT\n").await,
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct BindingSlot {
     pub(super) mac: Option<Mac>,
     /// The port the real was last heard on.
     pub(super) port: Option<PortId>,
+    /// It sends timestamps to those who do, as far as is known.
+    pub(super) has_clock: Option<bool>,
     /// Its identity.
     pub(super) id: BindingId,
     /// Live connections.
@@ -408,6 +410,7 @@ impl BindingSlot {
             socket: real,
             mac: None,
             port: None,
+            has_clock: None,
             id,
             live: 0,
             flows: 0,

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::checksum::{self, is_partial};
-use super::frame::FrameBuf;
+use super::frame::{FrameBuf, Gso};
 use super::ip::Ip;
 use super::parse::{ETHERNET, Transport};
 use super::plain;
@@ -107,6 +107,49 @@ pub fn edit_tcp(frame: &mut FrameBuf, ip: &Ip, edit: impl FnOnce(&mut [u8])) {
     edit(header);
     let field = [header[16], header[17]];
     [header[16], header[17]] = wholly(field, u64::from(!before) + checksum::sum(header));
+}
+
+/// Puts options into a TCP header, in front of those that are there; they must be of whole words. Returns the packet as it
+/// is then; `None`, and nothing is changed, if header, packet or frame would be too long.
+pub fn insert_tcp_options(frame: &mut FrameBuf, ip: &Ip, options: &[u8]) -> Option<Ip> {
+    let (l3, at, end) = (usize::from(ip.l3), usize::from(ip.l4) + 20, ip.end as usize);
+    let (more, is_left_open) = (options.len(), is_partial(frame, ip.l4));
+    let offset = *frame.bytes().get(at - 8)?;
+    let header = usize::from(offset >> 4) * 4 + more;
+    if header > 60 || !more.is_multiple_of(4) || end - l3 + more > usize::from(u16::MAX) || end < at {
+        return None;
+    }
+    if end + more > frame.capacity() {
+        return None;
+    }
+    frame.set_len(end + more);
+    let bytes = frame.bytes_mut();
+    bytes.copy_within(at..end, at + more);
+    bytes[at..at + more].copy_from_slice(options);
+    // The IP length, and the pseudo-header's, which is in every sum.
+    let field = if ip.dst.is_ipv4() { l3 + 2 } else { l3 + 4 };
+    let length = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
+    bytes[field..field + 2].copy_from_slice(&(length + more as u16).to_be_bytes());
+    if ip.dst.is_ipv4() {
+        let sum = [bytes[l3 + 10], bytes[l3 + 11]];
+        let sum = wholly(sum, checksum::replace16(length, length + more as u16));
+        bytes[l3 + 10..l3 + 12].copy_from_slice(&sum);
+    }
+    let new_offset = (header as u8 / 4) << 4 | offset & 0x0f;
+    bytes[at - 8] = new_offset;
+    let sum = [bytes[at - 4], bytes[at - 3]];
+    let sum = match is_left_open {
+        true => partly(sum, more as u64),
+        false => {
+            let offset = checksum::replace16(u16::from(offset) << 8, u16::from(new_offset) << 8);
+            wholly(sum, more as u64 + offset + checksum::sum(options))
+        }
+    };
+    bytes[at - 4..at - 2].copy_from_slice(&sum);
+    if let Gso::Segments { header, .. } = &mut frame.offload.gso {
+        *header += more as u16;
+    }
+    Some(Ip { end: ip.end + more as u32, ..*ip })
 }
 
 /// Gives the frame new link addresses; `None` keeps the old one.

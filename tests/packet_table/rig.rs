@@ -317,7 +317,7 @@ impl Rig {
     }
 
     pub fn hear_with(&mut self, port: u16, bytes: &[u8], offload: Offload) -> Verdict {
-        let mut frame = FrameBuf::with_capacity(bytes.len().max(64));
+        let mut frame = FrameBuf::with_capacity((bytes.len() + 16).max(64));
         assert!(frame.fill(bytes));
         frame.offload = offload;
         frame.ingress = PortId(port);

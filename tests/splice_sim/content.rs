@@ -1,14 +1,20 @@
 //! Worlds with a content service: each request to the server its rule names, through any trouble.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use acm_switch::acm::rules::*;
 use acm_switch::acm::words::*;
 use acm_switch::base::fraction::Fraction;
+use acm_switch::base::time::Time;
 
 use super::client::Carrier;
 use super::dialogue::{Ending, Errand};
+use super::raw::{Raw, Style};
+use super::road::Trouble;
 use super::seeds::{all_seeds, ask, carrier, errand, place, run, seed_to_replay, style, trouble};
 use super::talk::{Ask, AskId, Body, Due};
-use super::world::{Place, Plan, plain_service};
+use super::world::{PORT, Place, Plan, VIP, World, client_mac, plain_service};
 
 /// Groups, and paths whose requests belong to them; `members` by a cookie.
 const GROUPS: [&str; 5] = ["default", "shop", "images", "members", "hashed"];
@@ -138,8 +144,9 @@ fn content(seed: u64) -> Plan {
     let switching = if coins.u8(0..5) == 0 { Switching::FirstRequest } else { Switching::PerRequest };
     let first_only = switching == Switching::FirstRequest;
     let may_be_reset = places[0].aborts.is_some();
-    // The switch waits a quarter of a second for a server, three times, before it takes another.
-    let may_be_refused = back.loss > 0.0 || back.way.1 > 20_000;
+    // The switch waits for a server not much longer than a second, before it takes another; and a server may have to ask
+    // for the client's station first.
+    let may_be_refused = back.loss > 0.0 || back.way.1.max(front.way.1) > 20_000;
     let mut clients = vec![];
     for client in 0..coins.u32(1..=3) {
         let number = |number| AskId { client, number };
@@ -160,7 +167,7 @@ fn content(seed: u64) -> Plan {
         let mut carrier = carrier(coins);
         if coins.u8(0..12) == 0 {
             errand.anything_goes = true;
-            carrier = Carrier::Raw(super::raw::Style { lies: true, ..style(coins) });
+            carrier = Carrier::Raw(Style { lies: true, ..style(coins) });
         }
         clients.push((errand, carrier));
     }
@@ -194,4 +201,45 @@ fn content_seeds() {
 #[test]
 fn one_content_seed() {
     run(content(seed_to_replay().unwrap_or(1)), seed_to_replay().is_some()).must_be_right();
+}
+
+/// The switch's first number is a cookie and nobody's choice; a client is sought whose answers run over the end of all
+/// numbers.
+#[test]
+fn answers_run_over_the_end_of_the_switchs_own_numbers() {
+    let plan = |isn: u32| {
+        let mut coins = fastrand::Rng::with_seed(77);
+        let coins = &mut coins;
+        let places = vec![place("default", coins), place("shop", coins)];
+        let style = Style { isn, timestamps: false, spread: Duration::ZERO, ..style(coins) };
+        let mut asks = vec![];
+        for number in 0..4 {
+            let mut ask = switched(AskId { client: 0, number }, &places, coins);
+            (ask.method, ask.upload, ask.answer) = ("GET", Body::None, Body::Length(12_000));
+            asks.push(ask);
+        }
+        let errand = Errand { ending: Ending::Closes, ..errand(0, asks, coins) };
+        Plan {
+            front: Trouble { loss: 0.03, ..trouble(coins) },
+            clients: vec![(errand, Carrier::Raw(style))],
+            places,
+            allowed: |path, places| alive(group_of(path), places),
+            hashes: |_| false,
+            service: service(Switching::PerRequest),
+            ..content(77)
+        }
+    };
+    let mut scout = World::new(plan(0), false);
+    scout.now = Time::from_millis(1010);
+    let near_the_end = |isn: &u32| {
+        let plan = plan(*isn);
+        let (errand, Carrier::Raw(style)) = &plan.clients[0] else { panic!("a raw client") };
+        let own = (client_mac(0), Ipv4Addr::new(10, 1, 0, 1), 40_000);
+        let mut client = Raw::new(own, (VIP, PORT), errand.clone(), *style, 77);
+        client.turn(errand.starts);
+        let syn = client.sent().next().expect("a SYN");
+        scout.cookie_for(&syn).is_some_and(|number| number > u32::MAX - 20_000)
+    };
+    let isn = (0..2_000_000).find(near_the_end).expect("one in two hundred thousand");
+    run(plan(isn), false).must_be_right();
 }

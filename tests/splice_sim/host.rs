@@ -12,7 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::segment::nonsense;
+use super::segment::{FIN, be32, nonsense, parts, seal};
 
 thread_local! {
     /// What the clock of the host at work shows; smoltcp asks a function without arguments.
@@ -90,7 +90,10 @@ impl Host {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
-        self.queues.inbound.push_back(frame);
+        match split_fin(&frame) {
+            Some(two) => self.queues.inbound.extend(two),
+            None => self.queues.inbound.push_back(frame),
+        }
     }
 
     /// Lets TCP work.
@@ -109,6 +112,19 @@ impl Host {
         let at = self.interface.poll_at(instant(now), &self.sockets)?;
         Some(Time::from_micros(at.total_micros().max(0) as u64))
     }
+}
+
+/// A segment with data and FIN as two. smoltcp never sees a FIN whose data it had before, out of order.
+fn split_fin(frame: &[u8]) -> Option<[Vec<u8>; 2]> {
+    let at = parts(frame).filter(|at| at.flags & FIN != 0 && at.payload < at.end)?;
+    let mut data = frame[..at.end].to_vec();
+    data[at.tcp + 13] &= !FIN;
+    seal(&mut data, at.tcp);
+    let mut fin = frame[..at.payload].to_vec();
+    let seq = be32(frame, at.tcp + 4).wrapping_add((at.end - at.payload) as u32);
+    fin[at.tcp + 4..at.tcp + 8].copy_from_slice(&seq.to_be_bytes());
+    seal(&mut fin, at.tcp);
+    Some([data, fin])
 }
 
 /// The seed by which smoltcp's generator (a multiplicative congruential one; its output are bits 29 to 60 where the top

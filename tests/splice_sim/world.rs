@@ -22,7 +22,7 @@ use super::dialogue::{Ending, Errand, Fate};
 use super::host::Manner;
 use super::raw::Raw;
 use super::road::{Packet, Trouble, finish};
-use super::segment::{describe, is_right};
+use super::segment::{ACK, SYN, be32, describe, is_right, parts};
 use super::web::Web;
 
 pub(crate) const SWITCH: Mac = Mac([2, 0xac, 0, 0, 0, 1]);
@@ -133,7 +133,7 @@ pub(crate) fn server_ip(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, 11 + n as u8)
 }
 
-fn client_mac(n: usize) -> Mac {
+pub(crate) fn client_mac(n: usize) -> Mac {
     Mac([2, 0, 0, 0, 2, n as u8])
 }
 
@@ -186,7 +186,7 @@ impl World {
             batch: Batch::new(8, 17_000),
             out: Out::new(),
             client_wakes: vec![Some(now); plan.clients.len()],
-            web_wakes: vec![Some(now); plan.places.len()],
+            web_wakes: plan.places.iter().map(|place| (!place.is_absent).then_some(now)).collect(),
             plan,
         };
         world.publish();
@@ -412,13 +412,17 @@ impl World {
                 self.wrong.push(format!("client {n} still waits: {answered} of {all} requests answered"));
             }
         }
-        // The last FINs, and what hosts keep after them.
-        self.run_until(self.now + Duration::from_secs(400), |_| false);
+        // The last FINs, and what hosts keep after them; shorter than hosts have patience with a silent end.
+        self.run_until(self.now + Duration::from_secs(250), |_| false);
         self.check_connections();
         self.check_requests();
         self.age();
         if self.plane.flows() > 0 {
             self.wrong.push(format!("{} flows left behind", self.plane.flows()));
+        }
+        if self.trace {
+            let moved: Vec<_> = self.plane.counters().iter().filter(|(_, count)| *count > 0).collect();
+            eprintln!("{moved:?}");
         }
         let (connections, held) = (self.plane.content_connections(), self.plane.content_held());
         if connections > 0 || held > 0 {
@@ -432,6 +436,19 @@ impl World {
         }
         let webs = self.webs.iter_mut().flatten();
         self.wrong.extend(webs.flat_map(|web| [&mut web.wrong, &mut web.host.wrong].map(std::mem::take).concat()));
+    }
+
+    /// The number of the switch's answer to a SYN.
+    pub(crate) fn cookie_for(&mut self, syn: &[u8]) -> Option<u32> {
+        self.into_plane(0, Packet::plain(syn.to_vec()));
+        self.plane.process(&mut self.batch.frames_mut()[0], self.now, &mut self.out);
+        let frames = self.batch.frames().iter().chain(self.out.frames.frames());
+        let answer =
+            frames.map(|frame| frame.bytes()).find(|frame| parts(frame).is_some_and(|at| at.flags == SYN | ACK));
+        let number = answer.map(|frame| be32(frame, 38));
+        self.batch.clear();
+        self.out.frames.clear();
+        number
     }
 
     /// Longer than any flow is remembered.

@@ -86,11 +86,9 @@ impl Plane {
         let is_old = end <= connection.client_next;
         if is_old && !has_fin {
             // A bare acknowledgement, or something again.
-            let is_for_server = connection.held.is_none() && connection.active.is_some();
-            return match (is_for_server, tcp.seq < connection.client_next) {
-                (true, false) => self.pass_to_server(connection, packet),
-                (_, true) => self.say_again(connection, now, out),
-                (false, false) => Verdict::Held,
+            return match tcp.seq < connection.client_next {
+                true => self.say_again(connection, now, out),
+                false => self.pass_to_server(connection, packet),
             };
         }
         if let Some(fault) = packet.fault() {
@@ -116,29 +114,43 @@ impl Plane {
                 return Verdict::Answered;
             }
             let passed = connection.passed;
-            if let Err(verdict) = self.hold(connection, packet, out) {
+            if let Err(verdict) = self.hold(connection, packet, now, out) {
                 return verdict;
             }
             connection.passed = if turn == Turn::Incomplete { connection.passed } else { passed };
             match turn {
                 Turn::Ready => self.replay(connection, now, out),
-                Turn::Incomplete => self.acknowledge_client(connection, now, out),
+                Turn::Incomplete => {
+                    self.acknowledge_server(connection, out);
+                    self.acknowledge_client(connection, now, out);
+                }
                 Turn::Waiting => {}
             }
             return Verdict::Held;
         }
-        if let Err(verdict) = self.hold(connection, packet, out) {
+        if let Err(verdict) = self.hold(connection, packet, now, out) {
             return verdict;
         }
         self.read_held_head(connection, now, out);
         if connection.stage == Stage::Head && connection.gone.is_none() {
+            self.acknowledge_server(connection, out);
             self.acknowledge_client(connection, now, out);
         }
         Verdict::Held
     }
 
     /// Takes a segment in.
-    fn hold(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) -> Result<(), Verdict> {
+    fn hold(
+        &mut self,
+        connection: &mut Connection,
+        packet: &Packet<'_>,
+        now: Time,
+        out: &mut Out,
+    ) -> Result<(), Verdict> {
+        if connection.held.as_ref().is_some_and(|held| held.end() < connection.client_next) {
+            // What came between has passed in place; until the server has what is held, there is no room behind it.
+            return Err(self.say_again(connection, now, out));
+        }
         let (held_max, held_now) = (self.splices.config.held_max, self.splices.held);
         if held_now >= held_max {
             return Err(Verdict::Dropped(Counter::ContentHeldFull));
@@ -184,13 +196,18 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Verdict {
-        if packet.tcp.payload == 0 {
+        let end = packet.tcp.seq + packet.tcp.payload;
+        if packet.tcp.payload == 0 && packet.tcp.seq == connection.client_next {
             return Verdict::Held;
+        }
+        if end <= connection.client_next {
+            // Again, or a probe, whose byte may be any.
+            return self.say_again(connection, now, out);
         }
         if let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
         }
-        if let Err(verdict) = self.hold(connection, packet, out) {
+        if let Err(verdict) = self.hold(connection, packet, now, out) {
             return verdict;
         }
         if let Err(why) = self.advance_held(connection) {
@@ -201,8 +218,9 @@ impl Plane {
         Verdict::Held
     }
 
-    /// Something that came before comes again, and is no server's business.
+    /// Something that came before comes again, and is no server's business but for what it acknowledges.
     fn say_again(&mut self, connection: &mut Connection, now: Time, out: &mut Out) -> Verdict {
+        self.acknowledge_server(connection, out);
         self.acknowledge_client(connection, now, out);
         Verdict::Answered
     }
@@ -232,9 +250,13 @@ impl Plane {
         if has_fin && let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
         }
+        if tcp.payload == 0 && !has_fin && tcp.seq >= connection.passed {
+            return self.pass_to_server(connection, packet);
+        }
         if end <= connection.client_next {
-            let is_held = connection.held.as_ref().is_some_and(|held| tcp.seq < held.end() && tcp.payload > 0);
+            let is_held = tcp.payload > 0 && connection.is_held(tcp.seq);
             if end > connection.passed || is_held {
+                self.pass_a_part(connection, packet, out);
                 return self.say_again(connection, now, out);
             }
             let fin_passes = has_fin && end == connection.client_next && end == connection.passed;
@@ -244,7 +266,8 @@ impl Plane {
         let Some(watch) = &mut connection.watch else { return Verdict::Held };
         let is_in_order = tcp.seq <= connection.client_next;
         let ahead = end.after(connection.client_next) as u32;
-        if connection.passed == connection.client_next && u64::from(ahead) <= watch.body.passable() {
+        let has_gap = connection.held.as_ref().is_some_and(|held| held.has_gap());
+        if connection.passed == connection.client_next && !has_gap && u64::from(ahead) <= watch.body.passable() {
             // Content: also behind a gap, which the server will see filled.
             watch.body.pass(u64::from(ahead));
             (connection.client_next, connection.passed) = (end, end);
@@ -254,7 +277,7 @@ impl Plane {
         if let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
         }
-        if is_in_order && connection.passed == connection.client_next && !watch.body.is_over() {
+        if is_in_order && connection.passed == connection.client_next && !has_gap && !watch.body.is_over() {
             let skip = connection.client_next.after(tcp.seq) as usize;
             let fresh = packet.frame.bytes().get(packet.payload.0 + skip..packet.payload.1).unwrap_or_default();
             let mut body = watch.body.clone();
@@ -273,15 +296,11 @@ impl Plane {
                 Ok(_) => {}
             }
         }
-        if !is_in_order && !watch.body.is_over() {
-            // Chunks can be read in order only: the client hears what is missing.
-            return self.say_again(connection, now, out);
-        }
-        // Of the next request: it waits for its turn.
+        // Of the next request: it waits for its turn. Or chunks behind a gap: they can be read in order only.
         if connection.held.is_none() {
             connection.sent = connection.client_next;
         }
-        if let Err(verdict) = self.hold(connection, packet, out) {
+        if let Err(verdict) = self.hold(connection, packet, now, out) {
             return verdict;
         }
         self.counters.add(Counter::ContentPipelined);
@@ -290,8 +309,26 @@ impl Plane {
             return Verdict::Answered;
         }
         self.replay(connection, now, out);
+        self.acknowledge_server(connection, out);
         self.acknowledge_client(connection, now, out);
         Verdict::Held
+    }
+
+    /// Of a segment that comes again, what is the client's own to send again and not held here.
+    fn pass_a_part(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) {
+        let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
+        let own = connection.held.as_ref().map_or(connection.passed, |held| held.start());
+        let end = if own < connection.passed { own } else { connection.passed };
+        let count = usize::try_from(end.after(packet.tcp.seq)).unwrap_or(0);
+        let part = &packet.payload()[..count.min(packet.payload().len())];
+        if part.is_empty() || packet.fault().is_some() {
+            return;
+        }
+        let mut seq = packet.tcp.seq + leg.delta;
+        for piece in part.chunks(connection.server_mss(&leg)) {
+            self.send_server(connection, &leg, (TcpFlags::PSH, seq, piece), out);
+            seq = seq + piece.len() as u32;
+        }
     }
 
     /// A segment of a connection that nothing is examined of.
@@ -308,7 +345,7 @@ impl Plane {
         if has_fin && let Some(fault) = packet.fault() {
             return Verdict::Dropped(fault);
         }
-        if connection.held.as_ref().is_some_and(|held| tcp.payload > 0 && tcp.seq < held.end()) && !has_fin {
+        if tcp.payload > 0 && connection.is_held(tcp.seq) && !has_fin {
             return self.say_again(connection, now, out);
         }
         connection.client_next = connection.client_next.max(end);
@@ -360,6 +397,10 @@ impl Plane {
 
     fn make_opaque(&mut self, connection: &mut Connection, out: &mut Out) {
         (connection.watch, connection.head, connection.head_due) = (None, None, None);
+        if let Some(held) = &mut connection.held {
+            // What lies behind a gap passes in place when it comes again.
+            held.truncate(held.end());
+        }
         connection.stage = Stage::Opaque;
         self.end_parked(connection, out);
     }

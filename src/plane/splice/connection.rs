@@ -49,6 +49,8 @@ pub(super) struct Connection {
     pub(super) service: u32,
     /// Its entry in the flow table.
     pub(super) flow: FlowId,
+    /// What it was made for: the client hello of TLS is read, not requests. It stays so if the service is changed.
+    pub(super) is_tls: bool,
     /// The numbers of the segment that began it.
     pub(super) first: (Seq, Seq),
     pub(super) stage: Stage,
@@ -119,6 +121,8 @@ pub(super) struct Watch {
     pub(super) begin: Seq,
     /// Up to where the response was read, as the client sees it.
     pub(super) read: Seq,
+    /// Bytes of it that passed behind a gap and are still to be read.
+    pub(super) ahead: Option<Box<Held>>,
     /// The response has ended, and there.
     pub(super) response_end: Option<Seq>,
 }
@@ -195,9 +199,25 @@ impl Connection {
         self.legs.iter_mut().find(|leg| leg.id == id)
     }
 
-    /// How far what the client sends may go while the switch itself listens.
-    pub(super) fn own_window(&self) -> u32 {
-        (HELD_MAX - self.held.as_ref().map_or(0, |held| held.in_order().len())) as u32
+    /// Up to where the switch itself takes what the client sends.
+    pub(super) fn own_edge(&self) -> Seq {
+        self.held.as_ref().map_or(self.client_next, |held| held.start()) + HELD_MAX as u32
+    }
+
+    /// True for a byte that is held here in order: the switch's to send again, not the client's.
+    pub(super) fn is_held(&self, seq: Seq) -> bool {
+        self.held.as_ref().is_some_and(|held| held.start() <= seq && seq < held.end())
+    }
+
+    /// True while something is held that is not for the server in use.
+    pub(super) fn holds_back(&self) -> bool {
+        self.held.is_some() && self.client_next > self.passed
+    }
+
+    /// The client's room in bytes behind an acknowledgement, when a server takes bytes up to `edge`.
+    pub(super) fn window_to(&self, edge: Seq, ack: Seq) -> u32 {
+        let edge = if self.holds_back() { self.own_edge() } else { edge };
+        u32::try_from(edge.after(ack)).unwrap_or(0)
     }
 
     /// A window in bytes as it is written into a segment to the client: never 0 for one that is not.

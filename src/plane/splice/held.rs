@@ -83,7 +83,12 @@ impl Held {
         }
         let touches = |(start, end): &(usize, usize)| *start <= to && from <= *end;
         if self.pieces.len() >= PIECES_MAX && !self.pieces.iter().any(touches) {
-            return Ok(());
+            // What is nearer to being of use takes the place of what is farthest away.
+            match self.pieces.last() {
+                Some((last, _)) if from < *last => self.bytes.truncate(*last),
+                _ => return Ok(()),
+            }
+            self.pieces.pop();
         }
         if self.bytes.len() < to {
             self.bytes.resize(to, 0);
@@ -98,6 +103,21 @@ impl Held {
         let at = self.pieces.partition_point(|piece| piece.0 < joined.0);
         self.pieces.insert(at, joined);
         Ok(())
+    }
+
+    /// True if there is something behind a gap.
+    pub(super) fn has_gap(&self) -> bool {
+        self.pieces.len() > 1 || self.pieces.first().is_some_and(|piece| piece.0 > 0)
+    }
+
+    /// True if there is no room for another piece.
+    pub(super) fn is_full(&self) -> bool {
+        self.pieces.len() >= PIECES_MAX
+    }
+
+    /// True if there is nothing, not even behind a gap.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
     }
 
     /// Forgets what is from this number on.
@@ -147,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_missing_piece_always_finds_a_place() {
+        let mut held = Held::new(Seq(0));
+        for n in 0..PIECES_MAX as u32 {
+            held.take(Seq(5 + 3 * n), b"xy", HELD_MAX).unwrap();
+        }
+        held.take(Seq(0), b"abc", HELD_MAX).unwrap();
+        assert_eq!((held.in_order(), held.pieces.len()), (&b"abc"[..], PIECES_MAX));
+        held.take(Seq(3), b"dex", HELD_MAX).unwrap();
+        assert_eq!(held.in_order(), b"abcdexy");
+    }
+
+    #[test]
     fn it_is_bounded() {
         let mut held = Held::new(Seq(0));
         held.take(Seq(0), &[1; 20_000], HELD_MAX).unwrap();
@@ -168,18 +200,14 @@ mod tests {
             let mut there = [false; 300];
             for (from, len) in cuts {
                 let to = (from + len).min(text.len());
-                let before = held.pieces.len();
                 held.take(Seq(start) + from as u32, &text[from..to], HELD_MAX).unwrap();
-                if before < PIECES_MAX {
-                    there[from..to].fill(true);
-                }
+                there[from..to].fill(true);
                 let whole = there.iter().take_while(|is_there| **is_there).count();
                 prop_assert!(held.in_order() == &text[..held.in_order().len()]);
-                if held.pieces.len() < PIECES_MAX {
-                    prop_assert_eq!(held.in_order().len(), whole);
-                } else {
+                if held.pieces.len() == PIECES_MAX {
                     return Ok(());
                 }
+                prop_assert_eq!(held.in_order().len(), whole);
             }
         }
     }

@@ -5,17 +5,21 @@ use super::super::flow_table::Side;
 use super::super::forward::Rewrite;
 use super::super::{Plane, Verdict};
 use super::Packet;
-use super::connection::{Connection, OWN_SCALE};
+use super::connection::{Connection, OWN_SCALE, Stage};
 use crate::base::seq::Seq;
+use crate::base::time::Time;
 use crate::wire::frame::Egress;
 use crate::wire::parse::TcpFlags;
 use crate::wire::rewrite;
-use crate::wire::tcp_options::{self, Timestamps};
+use crate::wire::tcp_options::{self, Options, Timestamps};
 
 impl Plane {
     /// The client's segment to the server in use.
     pub(super) fn pass_to_server(&mut self, connection: &mut Connection, packet: &mut Packet<'_>) -> Verdict {
         let (scale, client_has_scale) = (connection.abilities.scale.unwrap_or(0), connection.abilities.scale.is_some());
+        // After a FIN nothing is held back, and what follows is numbered behind it.
+        let is_followed = matches!(connection.stage, Stage::Head | Stage::Connecting | Stage::Exchange);
+        let passed = connection.passed;
         let Some(leg) = connection.active_mut().filter(|leg| leg.is_up) else { return Verdict::Held };
         let binding = self.services.binding(leg.binding);
         let (Some(mac), Some(port)) = (binding.mac, binding.port) else {
@@ -25,7 +29,9 @@ impl Plane {
             return Verdict::Dropped(Counter::SameSegment);
         }
         let tcp = &packet.tcp;
-        let seq = tcp.seq + leg.delta;
+        // An acknowledgement numbered behind what is held back for another request: this server has not seen so much.
+        let is_bare = tcp.seq_len() == 0 && is_followed && tcp.seq > passed;
+        let seq = if is_bare { passed } else { tcp.seq } + leg.delta;
         // Acknowledgements of what came before this server's time are nothing to it.
         let ack = leg.shift.back(tcp.ack).max(leg.floor);
         leg.told = leg.told.max(ack);
@@ -43,7 +49,7 @@ impl Plane {
                 let echo = if is_its_own { echo } else { leg.clock_first };
                 leg.timestamps.then_some(Timestamps { echo, ..clocks })
             };
-            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(|edge| leg.sack && *edge >= leg.floor);
+            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(|edge| leg.sack && *edge > leg.floor);
             tcp_options::change(header, clocks, edge);
         });
         let rewrite =
@@ -54,7 +60,13 @@ impl Plane {
     }
 
     /// A server's segment to the client.
-    pub(super) fn pass_to_client(&mut self, connection: &mut Connection, id: u32, packet: &mut Packet<'_>) -> Verdict {
+    pub(super) fn pass_to_client(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &mut Packet<'_>,
+        now: Time,
+    ) -> Verdict {
         let whereabouts = self.flows.get(connection.flow).whereabouts();
         if whereabouts.port() == packet.frame.ingress {
             return Verdict::Dropped(Counter::SameSegment);
@@ -69,13 +81,14 @@ impl Plane {
         let own = tcp.ack - leg.delta;
         let ack = own.max(already);
         let edge = own + (u32::from(tcp.window) << leg.scale.unwrap_or(0));
-        let (clock_delta, delta, scale) = (leg.clock_delta, leg.delta, leg.scale);
-        let bytes = u32::try_from(edge.after(ack)).unwrap_or(0);
+        let (clock_delta, delta, scale, has_clock) = (leg.clock_delta, leg.delta, leg.scale, leg.timestamps);
         let is_reset = tcp.flags.contains(TcpFlags::RST);
         let window = match scale {
             _ if is_reset => tcp.window,
-            Some(OWN_SCALE) if own == ack && connection.abilities.scale.is_some() => tcp.window,
-            _ => connection.written_window(bytes),
+            Some(OWN_SCALE) if own == ack && !connection.holds_back() && connection.abilities.scale.is_some() => {
+                tcp.window
+            }
+            _ => connection.written_window(connection.window_to(edge, ack)),
         };
         let ack = if is_reset { own } else { ack };
         if !is_reset {
@@ -92,9 +105,20 @@ impl Plane {
                 }
                 Some(Timestamps { value, ..clocks })
             };
-            tcp_options::change(header, clocks, |edge| Some(edge - delta));
+            // What is acknowledged already need not be so selectively.
+            let edge = |edge: Seq| Some(edge - delta).filter(|edge| own == ack || *edge > ack);
+            tcp_options::change(header, clocks, edge);
         });
         connection.own_clock = latest;
+        let mut ip = *packet.ip;
+        if connection.abilities.timestamps && !has_clock && !is_reset {
+            // The client was promised timestamps, and may drop what has none (RFC 7323, section 3.2).
+            self.advance_clock(connection, now);
+            let clocks = Timestamps { value: connection.own_clock, echo: connection.client_clock };
+            let options = Options { timestamps: Some(clocks), ..Options::default() };
+            let longer = rewrite::insert_tcp_options(packet.frame, &ip, tcp_options::write(&options).bytes());
+            ip = longer.unwrap_or(ip);
+        }
         let rewrite = Rewrite {
             side: Side::Server,
             endpoint: connection.ends.service.socket(),
@@ -102,7 +126,7 @@ impl Plane {
             src_mac: Some(self.config.mac),
             egress: whereabouts.port(),
         };
-        rewrite.apply(packet.frame, packet.ip);
+        rewrite.apply(packet.frame, &ip);
         packet.frame.egress = Egress::Port(whereabouts.port());
         Verdict::Forwarded
     }

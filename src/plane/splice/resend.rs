@@ -15,6 +15,8 @@ use crate::wire::parse::TcpFlags;
 const SYN_WAIT: Duration = Duration::from_millis(250);
 /// SYNs to one server, in 1.75 seconds together.
 const SYN_TRIES: u8 = 3;
+/// SYNs to one that there is no other for, in 7.75 seconds together.
+const SYN_TRIES_LAST: u8 = 5;
 /// The first wait for the acknowledgement of data; the others are twice the one before. Linux's least is the same.
 const DATA_WAIT: Duration = Duration::from_millis(200);
 /// How often data is sent, in 51 seconds together.
@@ -91,7 +93,10 @@ impl Plane {
     fn send_again(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         connection.tries += 1;
         match connection.stage {
-            Stage::Connecting if connection.tries < SYN_TRIES => {
+            Stage::Connecting
+                if connection.tries < SYN_TRIES
+                    || (connection.tries < SYN_TRIES_LAST && !self.has_other_choice(connection, now)) =>
+            {
                 self.counters.add(Counter::ContentResent);
                 if let Some(leg) = connection.active().cloned() {
                     self.send_syn(connection, &leg, out);
@@ -167,8 +172,7 @@ impl Plane {
         let up_to = if delivered < connection.passed { delivered } else { connection.passed };
         held.release(up_to);
         let has_moved = held.start() != before;
-        // What lies behind a gap is the client's to send again.
-        let is_empty = held.in_order().is_empty();
+        let is_empty = held.is_empty();
         connection.sent = connection.sent.max(held.start());
         if is_empty {
             self.drop_held(connection);

@@ -26,21 +26,18 @@ impl Plane {
         out: &mut Out,
     ) {
         let timestamps = connection.abilities.timestamps.then(|| {
-            let is_spliced = connection.legs.iter().any(|leg| leg.is_up);
-            let clock = self.splices.cookies.clock(&connection.ends, now);
-            // From the first server on its clock rules, which need not run as ours does; no clock ever runs back.
-            if !is_spliced && clock.wrapping_sub(connection.own_clock) < 1 << 31 {
-                connection.own_clock = clock;
+            // From the first server on its clock rules, which need not run as ours does.
+            let is_spliced = connection.legs.iter().any(|leg| leg.is_up && leg.timestamps);
+            if !is_spliced {
+                self.advance_clock(connection, now);
             }
             Timestamps { value: connection.own_clock, echo: connection.client_clock }
         });
-        let window = match connection.active().filter(|leg| leg.is_up) {
-            Some(leg) => {
-                let edge = leg.acked - leg.delta + leg.window;
-                u32::try_from(edge.after(connection.client_acked)).unwrap_or(0)
-            }
-            None => connection.own_window(),
+        let edge = match connection.active().filter(|leg| leg.is_up) {
+            Some(leg) => leg.acked - leg.delta + leg.window,
+            None => connection.own_edge(),
         };
+        let window = connection.window_to(edge, connection.client_acked);
         let segment = Segment {
             from: connection.ends.service.socket(),
             to: connection.ends.client.socket(),
@@ -55,12 +52,34 @@ impl Plane {
         self.send_segment(link, port, &segment, &Options { timestamps, ..Options::default() }, out);
     }
 
+    /// Our own clock as this client sees it. No clock ever runs back.
+    pub(super) fn advance_clock(&self, connection: &mut Connection, now: Time) {
+        let clock = self.splices.cookies.clock(&connection.ends, now);
+        if clock.wrapping_sub(connection.own_clock) < 1 << 31 {
+            connection.own_clock = clock;
+        }
+    }
+
     /// A bare acknowledgement to the client of all that is held here.
     pub(super) fn acknowledge_client(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         let up_to = connection.owned();
         connection.client_acked = connection.client_acked.max(up_to);
         self.send_client(connection, (TcpFlags::ACK, connection.server_next, &[]), now, out);
         self.counters.add(Counter::ContentAck);
+    }
+
+    /// Tells the server in use what the client has acknowledged, if a segment that said so was not passed on.
+    pub(super) fn acknowledge_server(&mut self, connection: &mut Connection, out: &mut Out) {
+        let Some(leg) = connection.active().filter(|leg| leg.is_up) else { return };
+        let heard = connection.heard_of(leg);
+        if heard <= leg.told {
+            return;
+        }
+        let leg = leg.clone();
+        self.send_server(connection, &leg, (TcpFlags::ACK, leg.sent, &[]), out);
+        if let Some(leg) = connection.active_mut() {
+            leg.told = heard;
+        }
     }
 
     /// A segment to a server, as the server counts.
@@ -73,7 +92,7 @@ impl Plane {
     ) {
         let clocks = Timestamps { value: connection.client_clock, echo: leg.clock };
         let segment = Segment {
-            ack: leg.told,
+            ack: connection.heard_of(leg),
             flags: flags | TcpFlags::ACK,
             window: client_window(connection, leg),
             ..self.to_server(connection, leg, seq, payload)
@@ -91,8 +110,11 @@ impl Plane {
             window: u16::try_from(connection.client_window).unwrap_or(u16::MAX),
             ..self.to_server(connection, leg, leg.sent - 1, &[])
         };
+        // A server without timestamps fills its segments, and ours must fit in as well.
+        let has_clock = self.services.binding(leg.binding).has_clock == Some(true);
+        let spared = if abilities.timestamps && !has_clock { CLOCKS } else { 0 };
         let options = Options {
-            mss: Some(abilities.mss.min(own_mss(segment.to.ip()))),
+            mss: Some(abilities.mss.min(own_mss(segment.to.ip())) - spared),
             scale: abilities.scale,
             sack_permitted: abilities.sack,
             timestamps: abilities.timestamps.then_some(Timestamps { value: connection.client_clock, echo: 0 }),
@@ -200,6 +222,14 @@ impl Connection {
         match self.delivered() {
             Some(delivered) if delivered < held.start() => self.client_acked,
             _ => held.end(),
+        }
+    }
+
+    /// What may be acknowledged to a server: of the one in use, all that the client has; of others, what they were told.
+    pub(super) fn heard_of(&self, leg: &Leg) -> Seq {
+        match self.active == Some(leg.id) {
+            true => leg.shift.back(self.server_acked).max(leg.floor).max(leg.told),
+            false => leg.told,
         }
     }
 

@@ -3,7 +3,8 @@
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Stage, Watch};
+use super::held::{HELD_MAX, Held};
 use super::numbers::Shift;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -13,6 +14,9 @@ use crate::wire::parse::TcpFlags;
 
 /// How far from what is expected a segment may begin, as for L4 flows.
 const PLAUSIBLE: u32 = 1 << 24;
+
+/// As what number of tries those to a server that speaks count at most: it is not given up.
+const RESENT_TO_THE_LIVING: u8 = 5;
 
 impl Plane {
     /// A segment from a server.
@@ -74,6 +78,8 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         connection.seen = now;
+        // It is alive: what it lacks may be the client's to send again.
+        connection.tries = connection.tries.min(RESENT_TO_THE_LIVING);
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
         if tcp.ack >= leg.acked {
             leg.acked = tcp.ack;
@@ -97,7 +103,7 @@ impl Plane {
         {
             return verdict;
         }
-        let verdict = self.pass_to_client(connection, id, packet);
+        let verdict = self.pass_to_client(connection, id, packet, now);
         if tcp.flags.contains(TcpFlags::FIN) && verdict == Verdict::Forwarded && connection.stage != Stage::Closed {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
@@ -112,8 +118,8 @@ impl Plane {
         verdict
     }
 
-    /// Reads a server's bytes for where the response ends. What cannot be read yet is not passed on: the server sends it
-    /// again behind what is missing.
+    /// Reads a server's bytes for where the response ends. What lies behind a gap passes, and is kept to be read in its
+    /// turn; what cannot be kept does not pass: the server sends it again.
     fn follow_response(
         &mut self,
         connection: &mut Connection,
@@ -128,28 +134,28 @@ impl Plane {
             return Ok(());
         }
         let ahead = to.after(watch.read) as u32;
-        if u64::from(ahead) <= watch.response.passable() {
+        if watch.ahead.is_none() && u64::from(ahead) <= watch.response.passable() {
             watch.response.pass(u64::from(ahead));
             watch.read = to;
-        } else if from <= watch.read {
+        } else {
             if let Some(fault) = packet.fault() {
                 return Err(Verdict::Dropped(fault));
             }
-            let skip = watch.read.after(from) as usize;
-            let fresh = packet.frame.bytes().get(packet.payload.0 + skip..packet.payload.1).unwrap_or_default();
-            let fed = watch.response.feed(fresh);
-            watch.read = to;
-            if fed.used < fresh.len() {
-                // More than a response: nobody can tell what it is.
-                self.counters.add(Counter::ContentLost);
-                self.follow_no_more(connection, now, out);
-                return Ok(());
+            match watch.read_on(from, packet.payload()) {
+                Some(true) => {}
+                // More than a response, or another than before: nobody can tell what it is.
+                Some(false) => {
+                    self.counters.add(Counter::ContentLost);
+                    self.follow_no_more(connection, now, out);
+                    return Ok(());
+                }
+                None => {
+                    // Too far behind a gap where every byte must be read: the server hears what is missing.
+                    let leg = connection.leg(id).cloned();
+                    leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
+                    return Err(Verdict::Dropped(Counter::ContentGap));
+                }
             }
-        } else {
-            // A gap where every byte must be read: the server hears what is missing.
-            let leg = connection.leg(id).cloned();
-            leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
-            return Err(Verdict::Dropped(Counter::ContentGap));
         }
         match watch.response.progress() {
             Progress::Within => {}
@@ -178,7 +184,7 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
-        let first = leg.sent;
+        let (first, binding) = (leg.sent, leg.binding);
         let is_answer = tcp.flags.contains(TcpFlags::ACK) && tcp.ack == first;
         if tcp.flags.contains(TcpFlags::RST) {
             if !is_answer {
@@ -208,11 +214,13 @@ impl Plane {
         let abilities = connection.abilities;
         let server_next = connection.server_next;
         let is_first = connection.legs.iter().filter(|leg| leg.is_up).count() == 1;
-        let clock = self.splices.cookies.clock(&connection.ends, now);
-        if is_first && clock.wrapping_sub(connection.own_clock) < 1 << 31 {
-            connection.own_clock = clock;
+        if is_first {
+            self.advance_clock(connection, now);
         }
         let own_clock = connection.own_clock;
+        if abilities.timestamps {
+            self.services.binding_mut(binding).has_clock = Some(options.timestamps.is_some());
+        }
         let Some(leg) = connection.leg_mut(id) else { return Verdict::Dropped(Counter::NoFlow) };
         leg.shift = Shift::between(leg.next, server_next);
         leg.scale = options.scale.filter(|_| abilities.scale.is_some());
@@ -279,7 +287,7 @@ impl Plane {
         let is_exact = seq == leg.next || seq == leg.told || seq == leg.next + fin;
         self.counters.add(if is_exact { Counter::FlowReset } else { Counter::InexactRst });
         if connection.active == Some(id) {
-            let verdict = self.pass_to_client(connection, id, packet);
+            let verdict = self.pass_to_client(connection, id, packet, now);
             if is_exact {
                 self.close(connection, now, out);
             }
@@ -300,5 +308,37 @@ impl Plane {
         self.counters.add(Counter::FlowCut);
         self.reset_whole(connection, out);
         Some(Verdict::Dropped(Counter::BeingCut))
+    }
+}
+
+impl Watch {
+    /// Reads on with bytes that begin at `from`, keeping what lies behind a gap. False if the response cannot be followed
+    /// any more; `None` if there is no room to keep them.
+    fn read_on(&mut self, from: Seq, bytes: &[u8]) -> Option<bool> {
+        if self.ahead.is_none() && from <= self.read {
+            let fresh = bytes.get(self.read.after(from) as usize..).unwrap_or_default();
+            return Some(self.feed(fresh));
+        }
+        let read = self.read;
+        let ahead = self.ahead.get_or_insert_with(|| Box::new(Held::new(read)));
+        let has_room = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
+        if !has_room || (from > read && ahead.is_full()) {
+            return None;
+        }
+        if ahead.take(from, bytes, HELD_MAX).is_err() {
+            return Some(false);
+        }
+        let mut ahead = self.ahead.take()?;
+        let is_sure = self.feed(ahead.in_order());
+        ahead.release(ahead.end());
+        self.ahead = Some(ahead).filter(|ahead| !ahead.is_empty());
+        Some(is_sure)
+    }
+
+    /// Reads the next bytes. False if they are more than the response.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let fed = self.response.feed(bytes);
+        self.read = self.read + bytes.len() as u32;
+        fed.used == bytes.len()
     }
 }

@@ -61,10 +61,10 @@ pub struct Effects {
 pub enum Sight {
     /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
     Packets,
-    /// At requests as well.
+    /// At HTTP requests and client hellos as well, without persistence.
+    Http,
+    /// At all there is, persistence by cookies included.
     Requests,
-    /// At requests, client hellos, and the cookies of persistence.
-    Everything,
 }
 
 /// The state machine.

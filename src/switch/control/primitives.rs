@@ -281,24 +281,13 @@ impl Control {
         Ok(self.done(None, true))
     }
 
-    /// What the call asks for that the workers do not look at.
-    fn overlooks(&self, set: &SetService) -> Option<&'static str> {
-        let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
-        match (self.sight, set.content) {
-            (Sight::Everything, _) => None,
-            (Sight::Packets, Some(Content::Http)) => Some("requests"),
-            (_, Some(Content::Tls)) => Some("TLS"),
-            _ if persists => Some("cookies for persistence"),
-            _ => None,
-        }
-    }
-
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if let Some(what) = self.overlooks(set) {
-            return Err(AcmError::unsupported(
-                Feature::ContentRules,
-                format!("this version does not look into {what}"),
-            ));
+        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
+            return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
+        }
+        let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
+        if self.sight == Sight::Http && persists {
+            return Err(AcmError::unsupported(Feature::ContentRules, "this version has no persistence by cookies"));
         }
         let old = self.table().service(&set.service).cloned();
         let mut service = match &old {
