@@ -12,7 +12,6 @@ pub mod config;
 mod conformance;
 mod connection;
 pub mod console;
-mod control_plane;
 mod drop_new;
 pub mod failure;
 mod lab;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::config::{ConfigError, in_line, wrong};
-use super::super::control_plane::{self, KeyConfig, NetworkConfig};
 use crate::acm::connect::{Credentials, SwitchProfile};
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::beacon::config::{self as control_plane, KeyConfig, NetworkConfig};
 use crate::beacon::key::{KeyId, KeyRing, VipRange};
 use crate::beacon::message::NodeId;
 use crate::beacon::socket::Reach;
@@ -196,7 +196,7 @@ impl ManagerConfig {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub(in crate::cli) fn ring(&self) -> Result<Arc<KeyRing>, ConfigError> {
-        control_plane::ring(&self.group, &self.keys)
+        Ok(control_plane::ring(&self.group, &self.keys)?)
     }
 
     /// How to open the sockets.
@@ -204,7 +204,7 @@ impl ManagerConfig {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub(in crate::cli) fn reach(&self) -> Result<Reach, ConfigError> {
-        self.network.reach()
+        Ok(self.network.reach()?)
     }
 
     /// How to reach the switches, with their secrets.
@@ -219,7 +219,7 @@ impl ManagerConfig {
 impl SwitchConfig {
     fn profile(&self, place: &str) -> Result<SwitchProfile, ConfigError> {
         let secret = |what, file: &Option<PathBuf>, env: &Option<String>| {
-            control_plane::secret(place, what, file.as_deref(), env.as_deref())
+            Ok::<_, ConfigError>(control_plane::secret(place, what, file.as_deref(), env.as_deref())?)
         };
         let credentials = Credentials {
             token: secret("token", &self.token_file, &self.token_env)?,

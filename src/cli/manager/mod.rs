@@ -13,11 +13,11 @@ use tracing::{info, warn};
 
 use self::config::ManagerConfig;
 use super::config::ConfigError;
-use super::control_plane::random;
 use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::output::{self, Style};
 use super::signals::stop_requested;
+use crate::beacon::config::random;
 use crate::beacon::key::{KeyId, KeyRing};
 use crate::driver::Registry;
 use crate::manager::machine::Setup;
