@@ -19,9 +19,11 @@ mod list;
 mod logging;
 mod manager;
 mod managers;
+mod operator;
 pub mod output;
 pub mod ports;
 mod remove;
+mod roll;
 mod service;
 mod signals;
 mod start;
@@ -59,6 +61,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Manager(manager::ManagerArgs),
     Managers(managers::ManagersArgs),
+    Roll(roll::RollArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
     Conformance(conformance::ConformanceArgs),
@@ -83,6 +86,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Drop(args) => verb(args.to.style(), args.run()),
         Command::Manager(args) => manager::main(args),
         Command::Managers(args) => verb(args.style(), args.run()),
+        Command::Roll(args) => verb(args.style(), args.run()),
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
