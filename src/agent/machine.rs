@@ -1,7 +1,9 @@
 //! An agent as one machine: what its services want, datagrams and the time go in, [`Action`]s come out.
 //!
 //! It says its bindings until they are acknowledged, says them again in every beacon, answers whoever asks, and takes
-//! them back. It has no socket, clock or task: `task` has them, and the simulation has its own.
+//! them back. It has no socket, clock or task. Callers: [`task`](super::task), for services that have an agent inside,
+//! and [`sidecar`](super::sidecar), for commands that have one beside them. What an operator asks is handed on to them
+//! ([`Action::Asked`]), since only they know what can be restarted.
 //!
 //! ```text
 //!            add             acknowledged
@@ -19,16 +21,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acm::words::BindingKey;
+use crate::base::id::Name;
 use crate::base::time::Time;
+use crate::beacon::codec::Kind;
 use crate::beacon::counters::Counters;
-use crate::beacon::gate::{Config, Gate};
+use crate::beacon::datagram::peek_kind;
+use crate::beacon::gate::{Config, Gate, Heard, Sender, Unproven};
 use crate::beacon::key::{KeyError, KeyId, KeyRing};
 use crate::beacon::message::{
-    AckRow, Answer, BINDINGS_PER_MESSAGE_MAX, Condition, Envelope, Facts, Message, NodeId, Stamp, Statement,
-    Withdrawal,
+    AckRow, Answer, BINDINGS_PER_MESSAGE_MAX, Condition, Envelope, Facts, Message, NodeId, Restart, Stamp, Standing,
+    StandingRow, Standings, Statement, Withdrawal,
 };
 use crate::beacon::sealer::Sealer;
 use crate::beacon::words::Words;
+
+/// No agent beacons faster.
+pub const PERIOD_MIN: Duration = Duration::from_millis(50);
 
 /// Bindings of one agent. At the bound an Add is refused: 1,024 need 40 beacons a period already.
 pub const BINDINGS_MAX: usize = 1024;
@@ -42,15 +50,26 @@ const REPEAT_LATER: Duration = Duration::from_secs(1);
 /// and this often when it was refused: what is refused may be granted tomorrow.
 const REPEAT_REFUSED: Duration = Duration::from_secs(10);
 
-/// A withdrawal that no manager acknowledges is given up after this long: a new one takes 12 s with the slowest timers.
-const NOBODY_ANSWERS: Duration = Duration::from_secs(15);
+/// A withdrawal that no manager acknowledges is given up after this long: a new one takes 12 s with the slowest timers,
+pub(super) const NOBODY_ANSWERS: Duration = Duration::from_secs(15);
+/// or after this long, if no manager was ever heard.
+const NOBODY_EVER: Duration = Duration::from_secs(1);
 /// A switch cuts what is left at the deadline; that it has done so is learnt a little later.
 const AFTER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Beacons that others ask for are not closer than this, whoever asks, and however often.
+/// Rows of one answer to an operator: each has at most 4 + 42 + 68 + 5 + 6 + 12 + 5 + 8 + 164 bytes.
+const ROWS_PER_PART: usize = 4;
+
+/// What others make us say is not closer than this, whoever asks, and however often.
 const BEACON_GAP: Duration = Duration::from_millis(20);
-/// Somebody who must prove himself is answered within this.
-const PROVE_WITHIN: Duration = Duration::from_millis(50);
+/// Who must prove himself hears what he needs for it within this, or a tenth of a period if that is less: spread,
+/// because it is a new leader, and all agents answer him.
+const PROVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// That a service fails is said this often, since nobody acknowledges it and the next beacon may be far,
+const FAILING_TOLD: u32 = 3;
+/// this far apart.
+const FAILING_GAP: Duration = Duration::from_millis(40);
 
 /// A failure of a peer is told this often,
 const FAILURE_TOLD: u32 = 3;
@@ -70,7 +89,7 @@ pub struct Setup {
     pub ring: Arc<KeyRing>,
     /// The key it signs with.
     pub sign_with: KeyId,
-    /// From one beacon to the next, 50 ms or more.
+    /// From one beacon to the next, at least [`PERIOD_MIN`].
     pub period: Duration,
     /// Which run this is: another number at each start.
     pub boot: u64,
@@ -94,6 +113,24 @@ pub enum Action {
     Send(To, Vec<u8>),
     /// Tell people.
     Notice(Notice),
+    /// An operator asks; [`Agent::reply`] answers.
+    Asked(Asker, Question),
+}
+
+/// Who asks, and where the answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    to: SocketAddr,
+    sender: Sender,
+}
+
+/// What an operator asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// How the services of this name stand, and how far this roll is.
+    Who(Option<Name>, Option<u64>),
+    /// A restart, of bindings that the operator's key covers.
+    Restart(Restart),
 }
 
 /// What people may want to know.
@@ -109,23 +146,10 @@ pub enum Notice {
     Gone(BindingKey),
     /// Nobody said that nothing is left of it, and the time is over.
     GivenUp(BindingKey),
-}
-
-/// How a binding stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// Said, and not acknowledged yet.
-    Announced,
-    /// In force on the switches that have its virtual address.
-    Bound,
-    /// Refused by all.
-    Refused(Answer, Option<Words>),
-    /// Its service says that it fails, and why.
-    Failing(Words),
-    /// Taken back, and not acknowledged yet.
-    Leaving,
-    /// Acknowledged: nothing new goes there, existing connections finish.
-    Drains,
+    /// Nobody answers; it goes on asking. Said once, until somebody answers.
+    NobodyAnswers,
+    /// A manager answers, and a switch does not yet; it goes on asking. Said once, as before.
+    Open(AckRow),
 }
 
 /// There is no room for another binding.
@@ -147,6 +171,8 @@ struct Request {
 struct Local {
     statement: Statement,
     standing: Standing,
+    /// Why it is refused or fails.
+    why: Option<Words>,
     request: Option<Request>,
     withdrawal: Option<(Withdrawal, Time)>,
     /// While it leaves: when to stop waiting.
@@ -172,6 +198,15 @@ pub struct Agent {
     failing: VecDeque<Failing>,
     beacon_at: Time,
     beaconed: Option<Time>,
+    /// When requests were repeated because somebody asked for it.
+    hurried: Option<Time>,
+    /// Beacons to be said soon, because what they say must not be lost.
+    urgent: u32,
+    /// Some manager has answered.
+    heard: bool,
+    told_unheard: bool,
+    /// The latest answer that was none.
+    open_because: Option<AckRow>,
     coins: fastrand::Rng,
     actions: Vec<Action>,
 }
@@ -185,13 +220,18 @@ impl Agent {
         let late_after = setup.period.max(Duration::from_secs(2));
         let config = Config { own: (setup.node, setup.boot), late_after, seed: setup.seed };
         Ok(Agent {
-            period: setup.period.max(REPEAT / 5),
+            period: setup.period.max(PERIOD_MIN),
             sealer: Sealer::new(Arc::clone(&setup.ring), setup.node, setup.boot, setup.sign_with, now)?,
             gate: Gate::new(setup.ring, config),
             locals: BTreeMap::new(),
             failing: VecDeque::new(),
             beacon_at: Time::NEVER,
             beaconed: None,
+            hurried: None,
+            urgent: 0,
+            heard: false,
+            told_unheard: false,
+            open_because: None,
             coins: fastrand::Rng::with_seed(setup.seed),
             actions: Vec::new(),
         })
@@ -202,14 +242,37 @@ impl Agent {
         std::mem::take(&mut self.actions)
     }
 
-    /// How a binding stands; `None` when there is nothing left of it.
-    pub fn standing(&self, key: &BindingKey) -> Option<&Standing> {
-        self.locals.get(key).map(|local| &local.standing)
+    /// Its number.
+    pub fn node(&self) -> NodeId {
+        self.sealer.node()
     }
 
-    /// Every binding and how it stands.
-    pub fn standings(&self) -> impl Iterator<Item = (&BindingKey, &Standing)> {
-        self.locals.iter().map(|(key, local)| (key, &local.standing))
+    /// How a binding stands; `None` when there is nothing left of it.
+    pub fn standing(&self, key: &BindingKey) -> Option<Standing> {
+        self.locals.get(key).map(|local| local.standing)
+    }
+
+    /// Why it is refused, or fails.
+    pub fn why(&self, key: &BindingKey) -> Option<Words> {
+        self.locals.get(key).and_then(|local| local.why.clone())
+    }
+
+    /// How every binding stands, as it is told to operators.
+    pub fn rows(&self) -> impl Iterator<Item = StandingRow> + '_ {
+        self.locals.iter().map(|(key, local)| StandingRow {
+            key: *key,
+            name: local.statement.name.clone(),
+            standing: local.standing,
+            instance: None,
+            roll: None,
+            age: Duration::ZERO,
+            why: local.why.clone(),
+        })
+    }
+
+    /// True if nothing is in force, and nothing is being taken back.
+    pub fn is_idle(&self) -> bool {
+        self.locals.is_empty()
     }
 
     /// What became of every datagram.
@@ -226,39 +289,39 @@ impl Agent {
         if self.locals.len() >= BINDINGS_MAX && !self.locals.contains_key(&key) {
             return Err(AgentFull);
         }
-        let standing = match &statement.condition {
-            Condition::Failing(why) => Standing::Failing(why.clone()),
-            Condition::Serving | Condition::Leaving => Standing::Announced,
+        let local = Local {
+            statement: Statement { condition: Condition::Serving, ..statement },
+            standing: Standing::Announced,
+            why: None,
+            request: Some(self.ask(now)),
+            withdrawal: None,
+            give_up_at: Time::NEVER,
         };
-        let request = matches!(standing, Standing::Announced).then(|| self.ask(now));
-        let statement = Statement {
-            condition: if request.is_some() { Condition::Serving } else { statement.condition },
-            ..statement
-        };
-        let local = Local { statement, standing, request, withdrawal: None, give_up_at: Time::NEVER };
         self.locals.insert(key, local);
-        self.beacon_at = now;
+        // The Add says all that a beacon would.
+        self.beacon_at = self.beacon_at.min(now + self.period);
         Ok(())
     }
 
-    /// The service's own word about a binding's health. `Serving` after `Failing` announces it anew. Nothing happens to
-    /// one that leaves.
+    /// The service's own word about a binding's health. That it is well again announces it anew. Nothing happens to one
+    /// that leaves.
     pub fn judge(&mut self, key: &BindingKey, health: Result<(), Words>, now: Time) {
         let request = self.ask(now);
         let Some(local) = self.locals.get_mut(key).filter(|local| local.withdrawal.is_none()) else { return };
-        match (health, &local.standing) {
-            (Ok(()), Standing::Failing(_)) => {
-                (local.statement.condition, local.standing) = (Condition::Serving, Standing::Announced);
+        match (health, local.standing) {
+            (Ok(()), Standing::Failing) => {
+                (local.statement.condition, local.standing, local.why) =
+                    (Condition::Serving, Standing::Announced, None);
                 local.request = Some(request);
             }
-            (Ok(()), _) => return,
-            (Err(why), Standing::Failing(before)) if *before == why => return,
+            (Ok(()), _) => {}
+            (Err(why), _) if local.why.as_ref() == Some(&why) => {}
             (Err(why), _) => {
-                (local.statement.condition, local.standing) = (Condition::Failing(why.clone()), Standing::Failing(why));
-                local.request = None;
+                local.statement.condition = Condition::Failing(why.clone());
+                (local.standing, local.why, local.request) = (Standing::Failing, Some(why), None);
+                (self.urgent, self.beacon_at) = (FAILING_TOLD, now);
             }
         }
-        self.beacon_at = now;
     }
 
     /// What the service tells about itself; part of the next beacon.
@@ -272,13 +335,16 @@ impl Agent {
     /// deadline counts from now on; nothing else changes.
     pub fn withdraw(&mut self, key: &BindingKey, how: Withdrawal, now: Time) {
         let request = self.ask(now);
+        let patience = if self.heard { NOBODY_ANSWERS } else { NOBODY_EVER };
         let Some(local) = self.locals.get_mut(key) else { return };
-        let (until, give_up_at) = match how {
-            Withdrawal::Drain { deadline: Some(deadline) } => {
-                (now + deadline, now + deadline.max(NOBODY_ANSWERS) + AFTER_DEADLINE)
-            }
-            Withdrawal::Drain { deadline: None } => (Time::NEVER, Time::NEVER),
-            Withdrawal::Force => (now, now + NOBODY_ANSWERS),
+        let until = match how {
+            Withdrawal::Drain { deadline } => deadline.map_or(Time::NEVER, |deadline| now + deadline),
+            Withdrawal::Force => now,
+        };
+        // Until it is acknowledged; then the deadline counts.
+        let give_up_at = match local.standing {
+            Standing::Drains => until + AFTER_DEADLINE,
+            _ => now + patience,
         };
         match &mut local.withdrawal {
             Some((_, before)) if *before <= until => {}
@@ -290,10 +356,9 @@ impl Agent {
             None => {
                 local.withdrawal = Some((how, until));
                 local.give_up_at = give_up_at;
-                local.standing = Standing::Leaving;
+                (local.standing, local.why) = (Standing::Leaving, None);
                 local.statement.condition = Condition::Leaving;
                 local.request = Some(request);
-                self.beacon_at = now;
             }
         }
     }
@@ -335,29 +400,77 @@ impl Agent {
     }
 
     /// A datagram has come. What it was is in the counters.
-    pub fn datagram(&mut self, bytes: &[u8], now: Time) {
-        let message = match self.gate.open(bytes, now) {
-            Ok(heard) => heard.message,
+    pub fn datagram(&mut self, bytes: &[u8], from: SocketAddr, now: Time) {
+        // Most of what is said to the group is not for agents: it is not worth the cost of its tag.
+        let is_for_us =
+            matches!(peek_kind(bytes), Some(Kind::Solicit | Kind::Prove | Kind::Ack | Kind::Who | Kind::Restart));
+        if !is_for_us {
+            return;
+        }
+        match self.gate.open(bytes, now) {
+            Ok(heard) => self.hear(heard, from, now),
             Err(refused) => {
-                if refused.prove.is_some() {
-                    // What we say next echoes its challenge, and then it can prove itself.
-                    self.beacon_within(PROVE_WITHIN, now);
+                if let Some(unproven) = refused.prove {
+                    self.ask_for_proof(unproven, from, now);
                 }
-                return;
             }
-        };
-        match message {
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, from: SocketAddr, now: Time) {
+        let asker = Asker { to: from, sender: heard.sender };
+        match heard.message {
             Message::Solicit { within } => {
                 self.beacon_within(within, now);
                 self.repeat_soon(now);
             }
-            Message::Prove => {
-                self.beacon_within(Duration::ZERO, now);
-                self.repeat_soon(now);
-            }
+            // Whoever must know us before he believes us: a request that waits for it is repeated at once.
+            Message::Prove if self.locals.values().any(|local| local.request.is_some()) => self.repeat_soon(now),
+            Message::Prove => self.beacon_within(Duration::ZERO, now),
             Message::Ack { of, rows } => self.acknowledged(of, &rows, now),
+            Message::Who { name, roll } => self.actions.push(Action::Asked(asker, Question::Who(name, roll))),
+            Message::Restart(restart) if restart.agent == self.node() => self.restart(asker, restart),
             // What others say to managers, and managers to each other.
             _ => {}
+        }
+    }
+
+    /// A command, without what the operator's key does not cover.
+    fn restart(&mut self, asker: Asker, mut restart: Restart) {
+        let Some(grant) = self.gate.grant(asker.sender.key) else { return };
+        let vips = &grant.vips;
+        restart.bindings.retain(|key| vips.is_empty() || vips.iter().any(|range| range.holds(&key.service)));
+        self.actions.push(Action::Asked(asker, Question::Restart(restart)));
+    }
+
+    /// A sender that is new to us is to show that it is no recording. An operator is answered; what we tell managers
+    /// holds the challenge they must echo.
+    fn ask_for_proof(&mut self, unproven: Unproven, from: SocketAddr, now: Time) {
+        let is_operator = self.gate.grant(unproven.sender.key).is_some_and(|grant| grant.operator);
+        if is_operator {
+            let echoes = unproven.echo.into_iter().collect();
+            let envelope = Envelope { challenge: Some(unproven.challenge), echoes, message: Message::Prove };
+            self.send_to(Asker { to: from, sender: unproven.sender }, &envelope, now);
+        } else {
+            self.beacon_within(PROVE_WITHIN.min(self.period / 10), now);
+        }
+    }
+
+    /// Answers an operator, in as many datagrams as it needs.
+    pub fn reply(&mut self, asker: Asker, rows: &[StandingRow], now: Time) {
+        let parts: Vec<_> = rows.chunks(ROWS_PER_PART).collect();
+        for (part, rows) in parts.iter().enumerate() {
+            let echoes = self.gate.echo_for(asker.sender).into_iter().collect();
+            let standings = Standings { part: part as u16, parts: parts.len() as u16, rows: rows.to_vec() };
+            let envelope = Envelope { challenge: None, echoes, message: Message::Standings(standings) };
+            self.send_to(asker, &envelope, now);
+        }
+    }
+
+    fn send_to(&mut self, asker: Asker, envelope: &Envelope, now: Time) {
+        // Cut to fit before; and whoever asks repeats it.
+        if let Ok(bytes) = self.sealer.seal_with(asker.sender.key, envelope, now) {
+            self.actions.push(Action::Send(To::One(asker.to), bytes));
         }
     }
 
@@ -372,7 +485,8 @@ impl Agent {
     }
 
     fn repeat_soon(&mut self, now: Time) {
-        let earliest = self.beaconed.map_or(now, |at| at + BEACON_GAP).max(now);
+        let earliest = self.hurried.map_or(now, |at| at + BEACON_GAP).max(now);
+        self.hurried = Some(earliest);
         for asked in self.locals.values_mut().filter_map(|local| local.request.as_mut()) {
             asked.repeat_at = asked.repeat_at.min(earliest);
         }
@@ -390,10 +504,16 @@ impl Agent {
     /// Requests whose time has come, together.
     fn repeat(&mut self, now: Time) {
         let (mut adds, mut removes) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+        let is_unheard = |local: &Local| local.request.is_some_and(|asked| asked.tries == REPEATS_FAST);
+        if !self.told_unheard && self.locals.values().any(is_unheard) {
+            self.told_unheard = true;
+            let why = self.open_because.take().map_or(Notice::NobodyAnswers, Notice::Open);
+            self.actions.push(Action::Notice(why));
+        }
         for (key, local) in &mut self.locals {
             let Some(asked) = local.request.as_mut().filter(|asked| asked.repeat_at <= now) else { continue };
             let pause = match local.standing {
-                Standing::Refused(..) => REPEAT_REFUSED,
+                Standing::Refused => REPEAT_REFUSED,
                 _ if asked.tries < REPEATS_FAST => REPEAT,
                 _ => REPEAT_LATER,
             };
@@ -425,15 +545,19 @@ impl Agent {
             failing.at = if failing.left > 0 { now + FAILURE_GAP } else { now };
             due.push(Message::Failure { real: failing.real, why: failing.why.clone() });
         }
-        due.into_iter().for_each(|message| self.say(message, now));
+        for message in due {
+            self.say(message, now);
+        }
     }
 
     fn beacon(&mut self, now: Time) {
         self.beaconed = Some(now);
         self.beacon_at = match self.locals.is_empty() {
             true => Time::NEVER,
+            false if self.urgent > 1 => now + FAILING_GAP,
             false => now + self.period.mul_f64(0.9 + 0.1 * self.coins.f64()),
         };
+        self.urgent = self.urgent.saturating_sub(1);
         let all: Vec<_> = self.locals.values().map(|local| local.statement.clone()).collect();
         let period = self.period;
         self.say_in_parts(&all, &|bindings| Message::Beacon { period, bindings }, now);
@@ -443,22 +567,29 @@ impl Agent {
         if of.boot != self.sealer.boot() {
             return;
         }
+        self.heard = true;
         for rows in rows.chunk_by(|a, b| a.key == b.key) {
             let key = rows[0].key;
             let Some(local) = self.locals.get_mut(&key) else { continue };
             let is_asked = local.request.is_some_and(|asked| of.counter >= asked.from);
-            if !is_asked || rows.iter().any(|row| row.answer.is_temporary()) {
+            if !is_asked {
                 continue;
             }
+            if let Some(open) = rows.iter().find(|row| row.answer.is_temporary()) {
+                self.open_because = Some(open.clone());
+                continue;
+            }
+            (self.told_unheard, self.open_because) = (false, None);
             let done = rows.iter().any(|row| row.answer == Answer::Done);
             let notice = match (local.withdrawal.is_some(), done) {
                 (false, true) => {
-                    (local.standing, local.request) = (Standing::Bound, None);
+                    (local.standing, local.why, local.request) = (Standing::Bound, None, None);
                     Notice::Bound(key, rows.to_vec())
                 }
                 (false, false) => {
-                    let standing = Standing::Refused(rows[0].answer, rows[0].note.clone());
-                    if std::mem::replace(&mut local.standing, standing.clone()) == standing {
+                    let before = std::mem::replace(&mut local.standing, Standing::Refused);
+                    local.why = Some(rows[0].note.clone().unwrap_or_else(|| Words::clip(rows[0].answer.as_str())));
+                    if before == Standing::Refused {
                         continue;
                     }
                     if let Some(asked) = &mut local.request {
@@ -470,6 +601,8 @@ impl Agent {
                 (true, true) if local.standing == Standing::Drains => continue,
                 (true, true) => {
                     local.standing = Standing::Drains;
+                    let until = local.withdrawal.map_or(Time::NEVER, |(_, until)| until);
+                    local.give_up_at = until + AFTER_DEADLINE;
                     if let Some(asked) = &mut local.request {
                         asked.tries = 0;
                     }

@@ -402,6 +402,24 @@ impl Answer {
         Answer::NoSwitch,
     ];
 
+    /// It in a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Answer::Done => "done",
+            Answer::Pending => "pending",
+            Answer::Unsupported => "unsupported",
+            Answer::NotFound => "not found",
+            Answer::Exists => "exists already",
+            Answer::Full => "full",
+            Answer::Stale => "another manager leads",
+            Answer::Forbidden => "forbidden",
+            Answer::Invalid => "invalid",
+            Answer::Unreachable => "unreachable",
+            Answer::Timeout => "timed out",
+            Answer::NoSwitch => "no switch has this virtual address",
+        }
+    }
+
     /// True if asking again later can have another end without anybody changing anything.
     pub fn is_temporary(self) -> bool {
         matches!(self, Answer::Pending | Answer::Stale | Answer::Unreachable | Answer::Timeout)
