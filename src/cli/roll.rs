@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,6 +111,8 @@ struct ServerReport {
     step: Option<Phase>,
     why: Option<String>,
     took_ms: Option<u64>,
+    /// How long in each phase, as far as it was seen.
+    phases_ms: BTreeMap<String, u64>,
 }
 
 /// Spans accepted.
@@ -304,6 +307,7 @@ fn server_report(id: ServerId, server: &Server) -> ServerReport {
         step,
         why,
         took_ms: server.took().map(|took: Duration| took.as_millis() as u64),
+        phases_ms: server.spent().iter().map(|(phase, spent)| (phase.to_string(), spent.as_millis() as u64)).collect(),
     }
 }
 

@@ -77,7 +77,7 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// Serves until its standard input ends.
+/// Serves until its standard input ends; without a pipe there, until it is killed.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -113,7 +113,8 @@ pub async fn serve(name: String, listen: SocketAddr) -> io::Result<()> {
 }
 
 async fn answer_reports(report: &RefCell<Report>) -> io::Result<()> {
-    let mut words = BufReader::new(super::load::stdin()?).lines();
+    let Ok(pipe) = super::load::stdin() else { return std::future::pending().await };
+    let mut words = BufReader::new(pipe).lines();
     while words.next_line().await?.is_some() {
         println!("{}", serde_json::to_string(&*report.borrow())?);
     }

@@ -92,6 +92,8 @@ pub struct Server {
     pub(super) began: Option<Time>,
     /// How long it took.
     pub(super) took: Option<Duration>,
+    /// How long it was in each phase, as far as the operator saw.
+    spent: BTreeMap<Phase, Duration>,
     /// How often it has begun.
     pub(super) tells: u32,
     pub(super) ask_at: Time,
@@ -111,6 +113,7 @@ impl Server {
             since: now,
             began: None,
             took: None,
+            spent: BTreeMap::new(),
             tells: 0,
             ask_at: now,
         }
@@ -124,6 +127,11 @@ impl Server {
     /// How long its restart took.
     pub fn took(&self) -> Option<Duration> {
         self.took
+    }
+
+    /// How long it was in each phase, as far as the operator saw.
+    pub fn spent(&self) -> &BTreeMap<Phase, Duration> {
+        &self.spent
     }
 
     /// What it serves under the service's name.
@@ -179,6 +187,9 @@ impl Server {
     }
 
     pub(super) fn come_to(&mut self, state: State, now: Time) {
+        if let State::Under(phase) = self.state {
+            *self.spent.entry(phase).or_default() += now.since(self.since);
+        }
         if matches!(state, State::Told) {
             self.tells += 1;
             self.began = self.began.or(Some(now));

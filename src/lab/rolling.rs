@@ -1,0 +1,219 @@
+//! `acm lab roll`: three servers are restarted into a new version under load, one at a time, again and again. Requests move
+//! to the new version step by step, and none is lost.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::control::{BOOT, Profile, is_active, rows};
+use super::experiment::{Experiment, MANAGERS, lost};
+use super::load::Ledger;
+use super::promises::Promises;
+use super::record::Load;
+
+/// Servers.
+const SERVERS: u8 = 3;
+/// Longest time for a roll.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Load before, between and after the rolls.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many rolls.
+    pub rolls: u16,
+    /// Kill the leading manager in the middle of each.
+    pub kill_manager: bool,
+    /// Where to write.
+    pub out: Option<PathBuf>,
+    /// Without live output.
+    pub quiet: bool,
+}
+
+/// The report of `acm roll`, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Report {
+    outcome: String,
+    why: Option<String>,
+    servers: Vec<Server>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Server {
+    took_ms: Option<u64>,
+    phases_ms: BTreeMap<String, u64>,
+}
+
+/// Tells it all on a new lab.
+///
+/// # Errors
+/// The lab cannot be made, or something in it does not start.
+pub async fn tell(options: Options) -> io::Result<Promises> {
+    let mut experiment = Experiment::begin(SERVERS, Profile::Fast, options.quiet, options.out.clone()).await?;
+    experiment.say("a switch, two managers, three servers under `acm run`, a client, each in a node of its own");
+    for n in 1..=SERVERS {
+        experiment.control.start_agent(&experiment.lab, n, Profile::Fast)?;
+    }
+    experiment.until_active(&[1, 2, 3], Duration::from_secs(15)).await?;
+    experiment.say("they have announced themselves; now load: keep-alive of 50 requests, and one request a connection");
+    let mut loads = vec![
+        experiment.load(&["--workers", "8", "--requests-per-connection", "50", "--pause", "10ms"])?,
+        experiment.load(&["--workers", "8", "--pause", "10ms"])?,
+    ];
+    watch(&experiment, &mut loads, BETWEEN).await?;
+    let mut found = Found { fewest: SERVERS, ..Found::default() };
+    for n in 1..=options.rolls {
+        roll(&mut experiment, &mut loads, n, options.kill_manager, &mut found).await?;
+        let after = watch(&experiment, &mut loads, BETWEEN).await?;
+        let new = format!("v{}", n + 1);
+        found.moved += u16::from(after.by_server.keys().all(|server| version(server) == new));
+    }
+    finish(experiment, loads, &options, &found).await
+}
+
+/// What was found in all rolls.
+#[derive(Debug, Default)]
+struct Found {
+    /// Rolls that ended well.
+    done: u16,
+    /// Rolls in which both versions answered for a while.
+    gradual: u16,
+    /// Rolls after which the new version alone answered.
+    moved: u16,
+    /// The fewest servers that took connections at a time.
+    fewest: u8,
+    /// The longest time of a server beyond its drain and its boot.
+    slowest: Duration,
+    trouble: Option<String>,
+}
+
+fn version(server: &str) -> String {
+    server.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+async fn roll(
+    experiment: &mut Experiment,
+    loads: &mut [Load],
+    n: u16,
+    kills: bool,
+    found: &mut Found,
+) -> io::Result<()> {
+    let new = format!("v{}", n + 1);
+    experiment.control.set_version(&new)?;
+    experiment.mark(&format!("acm roll web, into {new}"));
+    let mut operator = experiment.control.start_roll(&experiment.lab, &["--drain", "20s", "--wait-healthy", "10s"])?;
+    let before: Vec<Ledger> = loads.iter().map(Load::latest).collect();
+    let (mut was_both, mut kill_at) = (false, kills.then(|| Instant::now() + Duration::from_millis(2500)));
+    let start = Instant::now();
+    let report: Report = loop {
+        tokio::select! {
+            report = operator.next_within(PATIENCE) => break report?,
+            () = tokio::time::sleep(Duration::from_millis(25)) => {
+                let rows = rows(&experiment.switch).await?;
+                let active = (1..=SERVERS).filter(|n| is_active(&rows, *n)).count() as u8;
+                found.fewest = found.fewest.min(active);
+                was_both |= loads.iter().zip(&before).any(|(load, before)| {
+                    let since = load.latest().since(before);
+                    let is_new = |server: &String| version(server) == new;
+                    since.by_server.keys().any(is_new) && !since.by_server.keys().all(is_new)
+                });
+            }
+        }
+        if kill_at.is_some_and(|at| Instant::now() >= at) {
+            kill_at = None;
+            let leader = experiment.leader().await?;
+            experiment.mark(&format!("kill -9 manager m{leader}, the leader"));
+            experiment.control.kill_manager(leader).await?;
+        }
+    };
+    found.done += u16::from(report.outcome == "done");
+    found.gradual += u16::from(was_both);
+    if let Some(why) = report.why {
+        experiment.say(&format!("  {why}"));
+        found.trouble.get_or_insert(why);
+    }
+    for server in &report.servers {
+        let drained = server.phases_ms.get("draining").copied().unwrap_or(0);
+        let took = Duration::from_millis(server.took_ms.unwrap_or(0).saturating_sub(drained));
+        found.slowest = found.slowest.max(took.saturating_sub(BOOT));
+    }
+    experiment.say(&format!("  roll {n}: {} in {:.1} s", report.outcome, start.elapsed().as_secs_f64()));
+    if kills {
+        for n in 1..=MANAGERS {
+            if experiment.control.manager(n).is_none() {
+                experiment.control.start_manager(&experiment.lab, n, Profile::Fast)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets load run for a while; what happened in its last part.
+async fn watch(experiment: &Experiment, loads: &mut [Load], time: Duration) -> io::Result<Ledger> {
+    let mut before = Vec::new();
+    for load in loads.iter_mut() {
+        before.push(load.next().await?);
+    }
+    tokio::time::sleep(time).await;
+    let mut all = Ledger::default();
+    for (load, before) in loads.iter_mut().zip(&before) {
+        let since = load.next().await?.since(before);
+        all.ok += since.ok;
+        all.reset += lost(&since);
+        for (server, count) in since.by_server {
+            *all.by_server.entry(server).or_default() += count;
+        }
+    }
+    experiment.say(&format!("  {} requests, {} failed, by {:?}", all.ok, all.reset, all.by_server));
+    Ok(all)
+}
+
+async fn finish(
+    mut experiment: Experiment,
+    loads: Vec<Load>,
+    options: &Options,
+    found: &Found,
+) -> io::Result<Promises> {
+    let mut ledgers = Vec::new();
+    for load in loads {
+        ledgers.push(experiment.finish(load).await?);
+    }
+    let (failed, ok) = ledgers.iter().fold((0, 0), |(failed, ok), one| (failed + lost(one), ok + one.ok));
+    let rolls = options.rolls;
+    let promises = &mut experiment.promises;
+    let trouble = found.trouble.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    promises.add(
+        &format!("{rolls} rolls of three servers end well"),
+        format!("{} of {rolls}{trouble}", found.done),
+        found.done == rolls,
+    );
+    promises.add("no request fails, keep-alive or short", format!("{failed} of {ok} failed"), failed == 0 && ok > 0);
+    promises.add(
+        "requests move to the new version step by step",
+        format!("both versions answered in {} of {rolls} rolls", found.gradual),
+        found.gradual == rolls,
+    );
+    promises.add(
+        "and in the end all of them",
+        format!("the new version alone after {} of {rolls} rolls", found.moved),
+        found.moved == rolls,
+    );
+    promises.add(
+        "never fewer than two servers take connections",
+        format!("{} at the fewest", found.fewest),
+        found.fewest >= SERVERS - 1,
+    );
+    let within = if options.kill_manager { Duration::from_secs(5) } else { Duration::from_millis(400) };
+    promises.add(
+        &format!("a server is away for its drain, its boot and at most {} ms", within.as_millis()),
+        format!("{} ms", found.slowest.as_millis()),
+        found.slowest <= within,
+    );
+    experiment.close("roll", "Rolling restart of three servers: requests by version", version)
+}
