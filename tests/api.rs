@@ -232,6 +232,7 @@ async fn malformed_input_names_its_field_and_changes_nothing() {
     perform(&served.switch, &caller, quick_add(11)).await.unwrap();
     let before = (served.switch.list(&Filter::default()).await.unwrap(), served.switch.event_count());
     let add = |rest: &str| format!(r#"{{"service":"{VIP}","real":"10.0.0.12:8080"{rest}}}"#);
+    let set = |rest: &str| format!(r#"{{"service":"{VIP}",{rest}}}"#);
     let too_deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
     let cases: Vec<(&str, String, u16, &str)> = vec![
         ("/v1/add", "{".into(), 400, ""),
@@ -259,6 +260,36 @@ async fn malformed_input_names_its_field_and_changes_nothing() {
         ("/v1/drop", format!(r#"{{"service":"{VIP}","fraction":0.5,"from":"10.0.0.1/8"}}"#), 422, "from"),
         ("/v1/drop", r#"{"service":"10.0.0.100:81","fraction":0.5}"#.into(), 404, ""),
         ("/v1/set-service", format!(r#"{{"service":"{VIP}","scheduler":"best"}}"#), 422, "scheduler"),
+        ("/v1/set-service", set(r#""content":"html""#), 422, "content"),
+        (
+            "/v1/set-service",
+            set(r#""rules":[{"name":"r","then":{"drop":{"fraction":2}}}]"#),
+            422,
+            "rules[0].then.drop.fraction",
+        ),
+        (
+            "/v1/set-service",
+            set(r#""rules":[{"name":"r","when":[{"path":{"prefix":"x"}}],"then":"reset"}]"#),
+            422,
+            "rules[0].when[0].path",
+        ),
+        (
+            "/v1/set-service",
+            set(r#""rules":[{"name":"r","then":"reset"},{"name":"r","then":"reset"}]"#),
+            422,
+            "rules[1].name",
+        ),
+        ("/v1/set-service", set(r#""rules":[],"edit":{"remove":{"name":"r"}}"#), 422, "edit"),
+        (
+            "/v1/set-service",
+            set(
+                r#""edit":{"insert":{"rule":{"name":"r","when":[{"cookie":{"name":"a b","is":"present"}}],"then":"reset"}}}"#,
+            ),
+            422,
+            "edit.insert.rule.when[0].cookie",
+        ),
+        ("/v1/set-service", set(r#""default_action":{"drop":{"fraction":0.5}}"#), 422, "default_action"),
+        ("/v1/set-service", r#"{"service":"10.0.0.100:53/udp","content":"http"}"#.into(), 501, ""),
         ("/v1/remove", format!(r#"{{"service":"{VIP}","real":"10.0.0.99:1"}}"#), 404, ""),
         ("/v1/add?wait=soon", add(""), 422, "wait"),
         ("/v1/add?wait=9years", add(""), 422, "wait"),

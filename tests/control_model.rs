@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use acm_switch::acm::error::AcmError;
+use acm_switch::acm::error::{AcmError, Feature};
 use acm_switch::acm::list::{BindingRow, Filter, Listing, ServiceRow};
 use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{
     Add, Caller, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
 };
-use acm_switch::acm::rules::{Action, Case, Condition, HashOptions, Rule, RuleEdit, TextMatch};
+use acm_switch::acm::rules::{Action, Case, Condition, Content, HashOptions, Rule, RuleEdit, Switching, TextMatch};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{
     BindingKey, DropMode, Health, HealthDepth, HealthProfile, Refusal, Scheduler, ServiceKey, default_group,
@@ -25,7 +25,7 @@ use acm_switch::base::span::Span;
 use acm_switch::base::time::Time;
 use acm_switch::health::{Finding, Target};
 use acm_switch::switch::control::rows::{Tally, listing};
-use acm_switch::switch::control::{Control, HealthOrder};
+use acm_switch::switch::control::{Control, HealthOrder, Sight};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ fn set_service() -> impl Strategy<Value = Primitive> {
     )
 }
 
-/// What can be said about content to a switch that does not look into requests, with some mistakes.
+/// What can be said about content, with some mistakes.
 fn content() -> impl Strategy<Value = SetService> {
     let name = || (0..4u8).prop_map(|n| format!("r{n}").parse().unwrap());
     let then = prop_oneof![Just(Action::Reset), Just(Action::default_action())];
@@ -134,12 +134,12 @@ fn content() -> impl Strategy<Value = SetService> {
     let rules = proptest::option::weighted(0.2, proptest::collection::vec(rule(), 0..3));
     let all = (rules, proptest::option::weighted(0.4, edit), proptest::option::weighted(0.1, hash));
     let default = proptest::option::weighted(0.1, Just(Action::Reset));
-    (all, default).prop_map(|((rules, edit, hash), default_action)| SetService {
-        rules,
-        edit,
-        hash,
-        default_action,
-        ..SetService::new(service(0))
+    let content =
+        proptest::option::weighted(0.2, prop_oneof![Just(Content::None), Just(Content::Http), Just(Content::Tls)]);
+    let switching =
+        proptest::option::weighted(0.1, prop_oneof![Just(Switching::PerRequest), Just(Switching::FirstRequest)]);
+    (all, default, content, switching).prop_map(|((rules, edit, hash), default_action, content, switching)| {
+        SetService { rules, edit, hash, default_action, content, switching, ..SetService::new(service(0)) }
     })
 }
 
@@ -192,7 +192,7 @@ impl Pair {
     fn new() -> Pair {
         Pair {
             model: ModelSwitch::new(7),
-            control: Control::new(vec![]),
+            control: Control::new(vec![], Sight::Requests),
             at: Time::ZERO,
             watched: BTreeMap::new(),
             down: BTreeSet::new(),
@@ -350,7 +350,8 @@ fn services(listing: &Listing) -> Vec<String> {
     let row = |row: &ServiceRow| {
         let mut drops = row.drops.clone();
         drops.sort_by_key(|policy| policy.from);
-        format!("{} {:?} {drops:?} {:?} {:?}", row.service, row.groups, row.health, row.when_none)
+        let content = (row.content, row.switching, &row.default_action, &row.rules);
+        format!("{} {:?} {drops:?} {:?} {:?} {content:?}", row.service, row.groups, row.health, row.when_none)
     };
     listing.services.iter().map(row).collect()
 }
@@ -387,4 +388,21 @@ fn a_refreshed_lease_relieves_those_that_lapsed() {
     }
     let left = now(pair.model.list(&Filter::default())).unwrap().bindings;
     assert_eq!(left.iter().map(|row| row.key.real).collect::<Vec<_>>(), [real(0)]);
+}
+
+#[test]
+fn a_switch_that_looks_at_packets_only_refuses_to_look_further_and_keeps_rules() {
+    let mut control = Control::new(vec![], Sight::Packets);
+    let rule = Rule { name: "r".parse().unwrap(), when: vec![], case: Case::Sensitive, then: Action::Reset };
+    let with_rule = SetService { rules: Some(vec![rule]), ..SetService::new(service(0)) };
+    for content in [Content::Http, Content::Tls] {
+        let set = SetService { content: Some(content), ..with_rule.clone() };
+        let refused = control.perform(&Primitive::SetService(set), Time::ZERO);
+        assert!(matches!(refused, Err(AcmError::Unsupported { feature: Feature::ContentRules, .. })), "{refused:?}");
+    }
+    assert!(control.table().service(&service(0)).is_none(), "nothing of it was done");
+    let plain = SetService { content: Some(Content::None), ..with_rule };
+    control.perform(&Primitive::SetService(plain), Time::ZERO).unwrap();
+    let listed = listing(control.table(), &Tally::default(), &Filter::default(), Time::ZERO);
+    assert_eq!((listed.services[0].content, listed.services[0].rules.len()), (Content::None, 1));
 }

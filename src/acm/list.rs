@@ -161,6 +161,13 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl GroupRow {
+    /// A group that hashes nothing of requests and keeps nobody.
+    pub fn plain(group: Name, scheduler: Scheduler) -> GroupRow {
+        GroupRow { group, scheduler, hash: HashOptions::default(), persist: Persistence::None }
+    }
+}
+
 /// One content rule, in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RuleRow {

@@ -199,17 +199,6 @@ impl SetService {
             edit: None,
         }
     }
-
-    /// True if it asks for something that needs a look into what clients send, or into what a group hashes of it. A
-    /// switch without [`Feature::ContentRules`](super::error::Feature::ContentRules) refuses such a call whole.
-    pub fn needs_content(&self) -> bool {
-        self.content.is_some_and(|content| content != Content::None)
-            || self.rules.as_ref().is_some_and(|rules| !rules.is_empty())
-            || self.edit.is_some()
-            || self.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
-            || self.hash.as_ref().is_some_and(|hash| *hash != HashOptions::default())
-            || self.persist.as_ref().is_some_and(|persist| *persist != Persistence::default())
-    }
 }
 
 /// Removes a service: its bindings are Force Removed first.

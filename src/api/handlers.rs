@@ -106,11 +106,16 @@ pub(super) async fn drop_new(call: Call<'_>) -> Result<Answer, Refusal> {
 
 /// Sets a service's options; creates the service if new
 #[utoipa::path(post, path = "/v1/set-service", tag = "services",
-    request_body(content = SetService, example = json!({"service": "10.0.0.100:80", "scheduler": "least-conn"})),
+    request_body(content = SetService, example = json!({"service": "10.0.0.100:80", "scheduler": "least-conn",
+        "rules": [{"name": "images", "when": [{"path": {"prefix": "/img/"}}, {"method": "GET"}], "then": {"group": "img"}}]})),
     responses((status = 200, description = "In force", body = Done),
               (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn set_service(call: Call<'_>) -> Result<Answer, Refusal> {
-    one(call, Primitive::SetService).await
+    query(&call)?.done()?;
+    let (switch, caller) = (&*call.context.switch, call.caller()?);
+    // A thousand content rules are as long as a list.
+    let set: SetService = read(&call.list_body().await?)?;
+    reply::json(&perform(switch, &caller, Primitive::SetService(set)).await?)
 }
 
 /// Removes a service; its bindings are Force Removed first

@@ -34,7 +34,7 @@ fn explain<T: DeserializeOwned>(body: &[u8], why: &serde_json::Error) -> Refusal
         return Refusal::malformed(format!("the body is not JSON: {why}"));
     };
     if let Some(said) = error_of::<T>(&value) {
-        let field = blame_in::<T>(value, &said).unwrap_or_else(|| "body".to_owned());
+        let field = blame(&value, &said, &error_of::<T>).unwrap_or_else(|| "body".to_owned());
         return Refusal::Acm(AcmError::invalid(&field, said));
     }
     // Only the text is wrong: a field stands there twice. serde_json ends its sentence with the place in the text,
@@ -44,23 +44,6 @@ fn explain<T: DeserializeOwned>(body: &[u8], why: &serde_json::Error) -> Refusal
     Refusal::Acm(AcmError::invalid(named(said).unwrap_or("body"), said))
 }
 
-/// The field at fault, as a path such as `health.interval` or `[3].fraction`.
-fn blame_in<T: DeserializeOwned>(value: Value, said: &str) -> Option<String> {
-    match value {
-        // A list is wrong because of its first wrong member, which is wrong for a list of one as well.
-        Value::Array(members) => members.into_iter().enumerate().find_map(|(index, member)| {
-            let alone = Value::Array(vec![member.clone()]);
-            let why = serde_json::from_value::<T>(alone).err()?;
-            let fails = |changed: &Value| error_of::<T>(&Value::Array(vec![changed.clone()]));
-            Some(match blame(&member, &why.to_string(), &fails) {
-                Some(field) => format!("[{index}].{field}"),
-                None => format!("[{index}]"),
-            })
-        }),
-        object => blame(&object, said, &error_of::<T>),
-    }
-}
-
 fn error_of<T: DeserializeOwned>(value: &Value) -> Option<String> {
     serde_json::from_value::<T>(value.clone()).err().map(|why| why.to_string())
 }
@@ -68,29 +51,61 @@ fn error_of<T: DeserializeOwned>(value: &Value) -> Option<String> {
 /// Most members an object can have and still be searched; no body of ours has as many.
 const SEARCHED_MAX: usize = 32;
 
+/// The member that says which primitive an object is.
+const TAG: &str = "op";
+
+/// The field at fault, as a path such as `health.interval` or `[3].rules[0].then`.
+///
 /// serde does not say which field a wrong value was in. But it stops at the first wrong one: the field whose
-/// removal changes the complaint is the one complained about.
-fn blame(object: &Value, said: &str, fails: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
-    let members = object.as_object().filter(|members| members.len() <= SEARCHED_MAX)?;
-    for (key, inner) in members {
-        let mut without = object.clone();
-        without.as_object_mut()?.remove(key);
-        let complaint = fails(&without);
-        let now_missing = complaint.as_deref().and_then(named) == Some(key) && said.starts_with("missing");
-        if complaint.as_deref() == Some(said) || now_missing {
-            continue;
+/// removal changes the complaint is the one complained about, and a list is wrong because of its first wrong member,
+/// which is wrong for a list of one as well.
+fn blame(value: &Value, said: &str, fails: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
+    match value {
+        Value::Array(members) => members.iter().enumerate().find_map(|(index, member)| {
+            let alone = |changed: &Value| fails(&Value::Array(vec![changed.clone()]));
+            let said = alone(member)?;
+            Some(joined(&format!("[{index}]"), blame(member, &said, &alone)))
+        }),
+        Value::Object(members) if members.len() <= SEARCHED_MAX => {
+            // Without its tag nothing of a primitive can be read, so the complaint changes whatever was wrong.
+            let (tags, fields): (Vec<_>, Vec<_>) = members.iter().partition(|(key, _)| *key == TAG);
+            let mut members = fields.into_iter().chain(tags);
+            let found = members.find_map(|(key, inner)| blame_member(value, key, inner, said, fails));
+            found.or_else(|| named(said).map(str::to_owned))
         }
-        let within = |changed: &Value| {
-            let mut with = object.clone();
-            with[key] = changed.clone();
-            fails(&with)
-        };
-        return Some(match blame(inner, said, &within) {
-            Some(field) => format!("{key}.{field}"),
-            None => key.clone(),
-        });
+        _ => None,
     }
-    named(said).map(str::to_owned)
+}
+
+/// The path through this member of an object, if it is the one at fault.
+fn blame_member(
+    object: &Value,
+    key: &str,
+    inner: &Value,
+    said: &str,
+    fails: &dyn Fn(&Value) -> Option<String>,
+) -> Option<String> {
+    let mut without = object.clone();
+    without.as_object_mut()?.remove(key);
+    let complaint = fails(&without);
+    let now_missing = complaint.as_deref().and_then(named) == Some(key) && said.starts_with("missing");
+    if complaint.as_deref() == Some(said) || now_missing {
+        return None;
+    }
+    let within = |changed: &Value| {
+        let mut with = object.clone();
+        with[key] = changed.clone();
+        fails(&with)
+    };
+    Some(joined(key, blame(inner, said, &within)))
+}
+
+fn joined(outer: &str, inner: Option<String>) -> String {
+    match inner {
+        None => outer.to_owned(),
+        Some(inner) if inner.starts_with('[') => format!("{outer}{inner}"),
+        Some(inner) => format!("{outer}.{inner}"),
+    }
 }
 
 /// The name serde itself gives: "missing field `x`", "unknown field `x`", "duplicate field `x`".
@@ -194,11 +209,16 @@ mod tests {
             (r#"{"op":"drop","service":"10.0.0.100:80"}"#, "[1].fraction"),
             (r#"{"op":"dorp","service":"10.0.0.100:80"}"#, "[1].op"),
             (r#"{"service":"10.0.0.100:80"}"#, "[1].op"),
+            (r#"{"op":"remove","service":"10.0.0.100:80","real":7}"#, "[1].real"),
+            (r#"{"op":"add","service":"10.0.0.100:80","real":"10.0.0.11:80","weight":-1}"#, "[1].weight"),
             ("7", "[1]"),
         ] {
             assert_eq!(field_of::<Vec<Primitive>>(&list(bad)), field, "{bad}");
         }
         assert_eq!(field_of::<Vec<Primitive>>("{}"), "body");
+        let rule = r#"{"name":"r","when":[{"path":{"prefix":"/"}},{"path":{"prefx":"/"}}],"then":"reset"}"#;
+        let set = format!(r#"{{"op":"set-service","service":"10.0.0.100:80","rules":[{rule}]}}"#);
+        assert_eq!(field_of::<Vec<Primitive>>(&list(&set)), "[1].rules[0].when[1].path.prefx");
     }
 
     #[test]

@@ -78,6 +78,13 @@ fn services(page: &mut Page, listing: &Listing) {
             page.sample(name, &[("service", &*row.service.to_string())], read(row));
         }
     }
+    page.family("acm_rule_hits_total", Kind::Counter, "Requests a content rule decided.");
+    for row in &listing.services {
+        for rule in &row.rules {
+            let labels = [("service", &*row.service.to_string()), ("rule", rule.rule.name.as_str())];
+            page.sample("acm_rule_hits_total", &labels, rule.hits);
+        }
+    }
     page.family("acm_service_drop_fraction", Kind::Gauge, "Fraction of new connections refused; `from` is a prefix.");
     for row in &listing.services {
         for drop in &row.drops {

@@ -42,6 +42,10 @@ pub(super) struct AddArgs {
     /// Succeed only once it is active; when time runs out it stays, pending
     #[arg(long, value_name = "SPAN")]
     wait: Option<Span>,
+    /// The service's own name for this instance: url-hash, cookie-hash and cookies know it by that, so that it keeps its
+    /// share on another port or address; by default they know it by its address without the port
+    #[arg(long, value_name = "NAME")]
+    identity: Option<Name>,
     /// No checks beyond its MAC address
     #[arg(long)]
     no_health: bool,
@@ -57,6 +61,7 @@ impl AddArgs {
             weight: self.weight,
             max_conns: self.max_conns,
             lease: self.lease,
+            identity: self.identity,
             health: self.no_health.then(HealthProfile::link_only),
             ..Add::new(self.service, self.real)
         };

@@ -28,6 +28,18 @@
 //! [[service]]
 //! service = "10.0.0.100:80"
 //! scheduler = "least-conn"
+//! content = "http"                    # look into requests, so that rules are in force
+//!
+//! [[service.rules]]
+//! name = "images"
+//! when = [{ path = { suffix = ".png" } }, { method = "GET" }]
+//! then = { group = "images" }
+//!
+//! [[service]]                         # one entry more for each further group of a service
+//! service = "10.0.0.100:80"
+//! group = "images"
+//! scheduler = "url-hash"
+//! hash = { url = "path-only", bounded_load = 1.25 }
 //!
 //! [[binding]]
 //! service = "10.0.0.100:80"
@@ -396,6 +408,7 @@ pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acm::rules::Content;
 
     const SMALL: &str = "ports = [\"eth1\", \"eth2\"]\naddresses = [\"10.0.0.2/24\"]\n";
 
@@ -418,7 +431,11 @@ mod tests {
         assert_eq!(config.api.listen.len(), 2);
         assert_eq!(config.timeouts, TimeoutsConfig::default());
         let start: Vec<_> = config.start().map(|(key, primitive)| (key, primitive.name())).collect();
-        assert_eq!(start, [("service[0]".to_owned(), "set-service"), ("binding[0]".to_owned(), "add")]);
+        let words = [("service[0]", "set-service"), ("service[1]", "set-service"), ("binding[0]", "add")];
+        assert_eq!(start, words.map(|(key, name)| (key.to_owned(), name)));
+        let rules = config.services[0].rules.as_deref().unwrap();
+        assert_eq!((rules.len(), rules[0].when.len(), config.services[0].content), (1, 2, Some(Content::Http)));
+        assert!(config.services[1].rules.is_none(), "the second entry leaves the rules of the first");
     }
 
     #[test]
@@ -431,6 +448,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_key() {
+        let rules =
+            |rule: &str| format!("[[service]]\nservice = \"10.0.0.100:80\"\n[[service.rules]]\nname = \"r\"\n{rule}\n");
         for (more, key) in [
             ("prots = 1\n", "line 3"),
             ("mac = \"x\"\n", "mac"),
@@ -447,6 +466,11 @@ mod tests {
             ("[[binding]]\nservice = \"10.0.0.2:80\"\nreal = \"10.0.0.11:80\"\n", "binding[0].service"),
             ("[[binding]]\nservice = \"10.0.0.100:80\"\nreal = \"10.0.0.11:80\"\nweight = 5000\n", "binding[0].weight"),
             ("[[service]]\nservice = \"10.0.0.100:80\"\n[service.health]\nrise = 0\n", "service[0].health.rise"),
+            ("[[service]]\nservice = \"10.0.0.100:80\"\ncontent = \"html\"\n", "content"),
+            (&rules("when = [{ path = { prefix = \"img\" } }]\nthen = \"reset\""), "service[0].rules[0].when[0].path"),
+            (&rules("then = { drop = { fraction = 0 } }"), "service[0].rules[0].then.drop.fraction"),
+            (&rules("wehn = []\nthen = \"reset\""), "wehn"),
+            (&rules("then = \"group\""), "then"),
             ("= 1\n", "line 3"),
         ] {
             let error = parse(more).unwrap_err().to_string();

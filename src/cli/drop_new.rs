@@ -41,7 +41,7 @@ pub(super) struct DropArgs {
     pub(super) to: Connection,
 }
 
-fn mode(word: String) -> DropMode {
+pub(super) fn mode(word: String) -> DropMode {
     if word == "queue" { DropMode::Queue } else { DropMode::Shed }
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::group_options::{content_note, group_note};
 use super::output::{self, Style, printable, table};
 use crate::acm::list::{BindingRow, DropRow, Filter, Listing, ServiceRow, State};
 use crate::acm::words::{Refusal, ServiceKey};
@@ -88,12 +89,12 @@ fn binding_cells(row: &BindingRow) -> Vec<String> {
 
 /// What is worth a line about a service apart from its bindings.
 fn notes(service: &ServiceRow) -> Vec<String> {
-    let groups = service.groups.iter().map(|row| format!("group {} schedules by {}", row.group, row.scheduler));
+    let groups = service.groups.iter().map(group_note);
     let counts = format!(
         "{} connections admitted, {} refused for want of a server, {} packets dropped on request",
         service.admitted, service.refused, service.dropped
     );
-    groups.chain(service.drops.iter().map(drop_note)).chain([counts]).collect()
+    groups.chain(content_note(service)).chain(service.drops.iter().map(drop_note)).chain([counts]).collect()
 }
 
 fn drop_note(row: &DropRow) -> String {

@@ -13,7 +13,9 @@ mod conformance;
 mod connection;
 pub mod console;
 mod drop_new;
+mod explain;
 pub mod failure;
+mod group_options;
 mod lab;
 mod list;
 mod logging;
@@ -24,6 +26,7 @@ pub mod output;
 pub mod ports;
 mod remove;
 mod roll;
+mod rule;
 mod run;
 mod service;
 mod signals;
@@ -71,6 +74,9 @@ enum Command {
     Conformance(conformance::ConformanceArgs),
     #[command(subcommand)]
     Service(service::ServiceCommand),
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
+    Explain(explain::ExplainArgs),
     Completions(completions::CompletionsArgs),
     Lab(lab::LabArgs),
 }
@@ -98,6 +104,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stats(args) => verb(args.to.style(), args.run()),
         Command::Conformance(args) => verb(output::Style::Human, args.run()),
         Command::Service(command) => verb(command.to().style(), command.run()),
+        Command::Rule(command) => verb(command.to().style(), command.run()),
+        Command::Explain(args) => verb(args.to.style(), args.run()),
         Command::Completions(args) => failure::exit(output::Style::Human, args.run(&mut Cli::command())),
     }
 }

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::group_options::{ContentArgs, HashArgs, PersistArgs};
 use super::output::{self, Style};
 use crate::acm::list::Filter;
 use crate::acm::primitive::{Primitive, RemoveService, SetService};
@@ -15,27 +16,34 @@ use crate::base::span::Span;
 /// Set or remove a virtual service
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     Remove(RemoveArgs),
 }
 
 /// Set a service's options; creates it if new. What is not named stays as it is
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  acm service set 10.0.0.100:80 --scheduler least-conn\n  \
-                        acm service set 10.0.0.100:80 --http-path /healthz --health-interval 5s --when-none reset")]
+                        acm service set 10.0.0.100:80 --http-path /healthz --health-interval 5s --when-none reset\n  \
+                        acm service set 10.0.0.100:80 --content http --group caches --scheduler url-hash --bounded-load 1.25")]
 pub(super) struct SetArgs {
     /// The virtual service, VIP:PORT or VIP:PORT/udp
     #[arg(value_name = "VIP:PORT[/udp]")]
     service: ServiceKey,
-    /// The group --scheduler is for
+    /// The group --scheduler, --hash-... and --persist... are for
     #[arg(long, default_value_t = default_group())]
     group: Name,
-    /// How that group chooses: round-robin, weighted, least-conn, random or source-hash
+    /// How that group chooses: round-robin, weighted, least-conn, random, source-hash, url-hash or cookie-hash
     #[arg(long)]
     scheduler: Option<Scheduler>,
     /// What a client hears when no server can take it
     #[arg(long, value_parser = PossibleValuesParser::new(["silent", "reset"]).map(refusal))]
     when_none: Option<Refusal>,
+    #[command(flatten)]
+    content: ContentArgs,
+    #[command(flatten)]
+    hash: HashArgs,
+    #[command(flatten)]
+    persist: PersistArgs,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
@@ -118,19 +126,22 @@ impl SetArgs {
     async fn run(self) -> Result<(), Failure> {
         let switch = self.to.switch().await?;
         let service = self.service;
-        let health = if self.health.names_something() {
-            // A profile is set as a whole, so what is not named comes from the one in force.
-            let listing = switch.list(&Filter::service(service)).await?;
-            let now = listing.services.into_iter().next().map(|row| row.health).unwrap_or_default();
-            Some(self.health.over(now))
-        } else {
-            None
-        };
+        // Profiles and hash options are set as a whole, so what is not named comes from those in force.
+        let now = switch.list(&Filter::service(service)).await?.services.into_iter().next();
+        let group = now.iter().flat_map(|row| &row.groups).find(|row| row.group == self.group);
+        let hash = self.hash.over(group.map(|row| row.hash.clone()).unwrap_or_default());
+        let health =
+            self.health.names_something().then(|| self.health.over(now.map(|row| row.health).unwrap_or_default()));
         let set = SetService {
             group: self.group,
             scheduler: self.scheduler,
+            hash,
+            persist: self.persist.persistence(),
             health,
             when_none: self.when_none,
+            content: self.content.content,
+            switching: self.content.switching,
+            default_action: self.content.default_action(),
             ..SetService::new(service)
         };
         let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;

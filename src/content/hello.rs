@@ -43,6 +43,11 @@ pub struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
+    /// A hello that says this; `protocols` as in TLS, each behind its length in a byte.
+    pub fn new(server_name: Option<&'a [u8]>, protocols: &'a [u8]) -> Hello<'a> {
+        Hello { server_name, protocols }
+    }
+
     /// The protocols it offers, in its order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = Reader(self.protocols);

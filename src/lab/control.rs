@@ -152,7 +152,7 @@ impl Control {
     fn agent_config(&self, n: u8, profile: Profile) -> io::Result<String> {
         let text = format!(
             "group = \"lab\"\nsign_with = 2\nprofile = \"{}\"\naddress = \"{}\"\ndrain = \"10s\"\n\n[services]\nweb = \"{VIP}\"\npeer = \"{PEER}\"\n\n\
-             [health]\ninterval = \"250ms\"\ntimeout = \"200ms\"\n\n{NETWORK}\n{}{}",
+             [health]\ninterval = \"150ms\"\ntimeout = \"200ms\"\n\n{NETWORK}\n{}{}",
             profile.name(),
             server(n).ip(),
             self.key(2, "web", ""),
@@ -227,7 +227,8 @@ impl Control {
     pub async fn kill_agent(&mut self, n: u8) -> io::Result<()> {
         let (agent, child) = self.pids(n)?;
         kill_process(agent, Signal::KILL)?;
-        kill_process(child, Signal::KILL)?;
+        // The server dies with its agent, if it has not been killed before.
+        let _ = kill_process(child, Signal::KILL);
         match self.agents[usize::from(n) - 1].take() {
             Some(mut process) => process.ended().await.map(drop),
             None => Ok(()),

@@ -111,50 +111,60 @@ impl Death {
     }
 }
 
+/// A server's failure: which, when, and what clients had seen until then.
+struct Failure {
+    server: u8,
+    at_us: u64,
+    before: Ledger,
+}
+
 impl Experiment {
-    /// Watches clients after a failure that happened at a moment; writes down when the last request went wrong, and whether
-    /// others were left alone.
-    async fn judge(
-        &mut self,
-        clients: &mut Clients,
-        what: &str,
-        within: Duration,
-        at_us: u64,
-        before: &Ledger,
-        others: &[u8],
-    ) -> io::Result<()> {
-        let end = Instant::now() + AFTER;
-        let mut others_stayed = true;
+    /// Watches the switch and the clients after a server's failure: when it was out of service, when the last request went
+    /// wrong, and whether the others were left alone.
+    async fn judge(&mut self, clients: &mut Clients, what: &str, within: Duration, failure: Failure) -> io::Result<()> {
+        let Failure { server, at_us, before } = failure;
+        let (end, mut out_us, mut others_stayed) = (Instant::now() + AFTER, None, true);
         while Instant::now() < end {
             let rows = rows(&self.switch).await?;
-            others_stayed &= others.iter().all(|n| is_active(&rows, *n));
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            if !is_active(&rows, server) {
+                out_us.get_or_insert(now_us());
+            }
+            others_stayed &= SERVERS.iter().all(|n| *n == server || is_active(&rows, *n));
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let after = clients.now().await?;
-        let last = Duration::from_micros(after.last_failed_us.saturating_sub(at_us));
-        let since = after.since(before);
-        self.say(&format!(
-            "  {} failed of {}; the last was begun {} ms after",
-            lost(&since),
-            since.ok,
-            last.as_millis()
-        ));
-        self.promises.add(
+        let millis = |us: u64| us.saturating_sub(at_us) / 1000;
+        let (last, since) = (millis(after.last_failed_us), after.since(&before));
+        let out = out_us.map_or("never out of service".to_owned(), |us| format!("after {} ms", millis(us)));
+        let measured =
+            format!("{out}; the last request that failed was begun after {last} ms ({} of {})", lost(&since), since.ok);
+        self.say(&format!("  {measured}"));
+        let is_in_time = out_us.is_some_and(|us| u128::from(millis(us).max(last)) <= within.as_millis());
+        self.promises.add_time(
             &format!("{what}: out of service within {} ms", within.as_millis()),
-            format!("after {} ms; {} requests failed, {} did not", last.as_millis(), lost(&since), since.ok),
-            last <= within && others_stayed && since.ok > 0,
+            measured,
+            is_in_time,
+        );
+        self.promises.add(
+            "  and the others stay",
+            format!("{others_stayed}, {} requests answered", since.ok),
+            out_us.is_some() && others_stayed && since.ok > 0,
         );
         Ok(())
     }
 
+    /// A server fails now.
+    async fn fails(&mut self, clients: &mut Clients, server: u8, how: &str) -> io::Result<Failure> {
+        let before = clients.now().await?;
+        self.mark(how);
+        Ok(Failure { server, at_us: now_us(), before })
+    }
+
     /// A server's process dies; its agent sees it.
     async fn killed(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let before = clients.now().await?;
-        self.mark("kill -9 the server of s1; its agent tells");
-        let at_us = now_us();
+        let failure = self.fails(clients, 1, "kill -9 the server of s1; its agent tells").await?;
         self.control.signal_server(1, Signal::KILL)?;
-        self.judge(clients, "a killed server, its agent tells", Duration::from_millis(100), at_us, &before, &[2, 3])
-            .await?;
+        self.judge(clients, "a killed server, its agent tells", Duration::from_millis(100), failure).await?;
         self.until_active(&SERVERS, PATIENCE).await.map(drop)
     }
 
@@ -165,36 +175,30 @@ impl Experiment {
         let real = real.ok_or_else(|| io::Error::other("s1 is not bound"))?;
         let mut peer = self.control.start_peer(&self.lab, 2, real, Profile::Fast)?;
         peer.next::<Seen>().await?;
-        let before = clients.now().await?;
-        self.mark("kill -9 s1 and its agent; a peer tells");
-        let at_us = now_us();
+        let failure = self.fails(clients, 1, "kill -9 s1 and its agent; a peer tells").await?;
         self.control.kill_agent(1).await?;
-        self.judge(clients, "a killed server, a peer tells", Duration::from_millis(100), at_us, &before, &[2, 3])
-            .await?;
+        self.judge(clients, "a killed server, a peer tells", Duration::from_millis(100), failure).await?;
         self.control.start_agent(&self.lab, 1, Profile::Fast)?;
         self.until_active(&SERVERS, PATIENCE).await.map(drop)
     }
 
     /// A server hangs: its socket accepts, and nothing answers. Its agent's health command finds out.
     async fn hung(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let before = clients.now().await?;
-        self.mark("kill -STOP the server of s2; its agent's health command finds out");
-        let at_us = now_us();
+        let failure =
+            self.fails(clients, 2, "kill -STOP the server of s2; its agent's health command finds out").await?;
         self.control.signal_server(2, Signal::STOP)?;
-        self.judge(clients, "a hung server", Duration::from_secs(1), at_us, &before, &[1, 3]).await?;
+        self.judge(clients, "a hung server", Duration::from_secs(1), failure).await?;
         self.control.signal_server(2, Signal::CONT)?;
         self.until_active(&SERVERS, PATIENCE).await.map(drop)
     }
 
     /// A server's cables are pulled.
     async fn cable(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let before = clients.now().await?;
-        self.mark("pull both cables of s3; silence and a failed probe");
-        let at_us = now_us();
+        let failure = self.fails(clients, 3, "pull both cables of s3; silence and a failed probe").await?;
         for cable in ["eth0", "eth1"] {
             links::set_down(self.lab.node("s3")?, cable)?;
         }
-        self.judge(clients, "a silent server", Duration::from_secs(1), at_us, &before, &[1, 2]).await?;
+        self.judge(clients, "a silent server", Duration::from_secs(1), failure).await?;
         for cable in ["eth0", "eth1"] {
             links::set_up(self.lab.node("s3")?, cable)?;
         }
@@ -236,7 +240,7 @@ impl Experiment {
         others_stayed &= is_well(&rows(&self.switch).await?);
         let since = clients.now().await?.since(&before);
         self.say(&format!("  s4 is in service after {} ms; {} failed of {}", took.as_millis(), lost(&since), since.ok));
-        self.promises.add(
+        self.promises.add_time(
             &format!("the leader is {}: a new Add is in force within {:.1} s", how.words(), within.as_secs_f64()),
             format!("after {} ms, the start of the server included", took.as_millis()),
             took <= within,
@@ -268,7 +272,7 @@ impl Experiment {
         self.lab.kill_switch().await?;
         self.switch = self.lab.start_switch(&[]).await?;
         let took = self.until_active(&SERVERS, PATIENCE).await?;
-        self.promises.add(
+        self.promises.add_time(
             "a switch that forgot everything is right again within 2 s",
             format!("{} ms after it answered", took.as_millis()),
             took <= Duration::from_secs(2),

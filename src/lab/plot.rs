@@ -36,7 +36,10 @@ pub struct Plot<'a> {
 }
 
 /// Colours that most people tell apart, also those who see fewer (Okabe and Ito).
-const COLOURS: [&str; 8] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933"];
+const COLOURS: [&str; 8] = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#8B5A2B", "#56B4E9", "#000000", "#999933"];
+
+/// The line of everything that failed has a colour of its own.
+pub(super) const FAILED: &str = "failed";
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 460.0;
@@ -105,7 +108,7 @@ impl Plot<'_> {
             );
         }
         for (n, line) in self.lines.iter().enumerate() {
-            let colour = COLOURS[n % COLOURS.len()];
+            let colour = if line.name == FAILED { "#CC0000" } else { COLOURS[n % COLOURS.len()] };
             let points: Vec<_> = (line.values.iter().enumerate())
                 .map(|(n, value)| format!("{:.1},{:.1}", x((n as f64 + 0.5) * self.step), y(*value)))
                 .collect();

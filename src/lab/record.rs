@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::load::Ledger;
-use super::plot::{Line, Mark, Plot};
+use super::plot::{FAILED, Line, Mark, Plot};
 use super::process::Process;
 
 /// A load generator whose ledgers are kept.
@@ -90,9 +90,6 @@ pub struct Record {
     lines: Vec<Line>,
     marks: Vec<Mark>,
 }
-
-/// The line of everything that failed.
-const FAILED: &str = "failed";
 
 impl Record {
     /// Cuts the ledgers of several generators into steps of so many seconds from a moment on, in microseconds since 1970.

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::VIP;
 use super::control::{BOOT, Profile, is_active, rows};
-use super::experiment::{Experiment, MANAGERS, lost};
+use super::experiment::{Experiment, lost};
+use super::hold::Held;
 use super::load::Ledger;
 use super::promises::Promises;
 use super::record::Load;
@@ -20,6 +22,12 @@ use super::record::Load;
 const SERVERS: u8 = 3;
 /// Longest time for a roll.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Connections of these clients end long before.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Idle connections do not, and are waited for this long.
+const IDLE_DRAIN: Duration = Duration::from_secs(2);
+/// When a process is killed in the middle of a roll: the first server is under way or back.
+const MIDDLE: Duration = Duration::from_millis(2200);
 /// Load before, between and after the rolls.
 const BETWEEN: Duration = Duration::from_secs(1);
 
@@ -30,6 +38,10 @@ pub struct Options {
     pub rolls: u16,
     /// Kill the leading manager in the middle of each.
     pub kill_manager: bool,
+    /// Kill the operator in the middle of each, and go on with another one.
+    pub kill_operator: bool,
+    /// Connections held open that never end by themselves; with them the drain is short.
+    pub idle: u32,
     /// Where to write.
     pub out: Option<PathBuf>,
     /// Without live output.
@@ -67,12 +79,25 @@ pub async fn tell(options: Options) -> io::Result<Promises> {
         experiment.load(&["--workers", "8", "--pause", "10ms"])?,
     ];
     watch(&experiment, &mut loads, BETWEEN).await?;
+    let mut holder = match options.idle {
+        0 => None,
+        idle => {
+            let (target, count) = (VIP.to_string(), idle.to_string());
+            let mut holder = experiment.lab.start_client(&["hold", "--target", &target, "--connections", &count])?;
+            let held: Held = holder.next().await?;
+            experiment.say(&format!("{idle} idle connections are held open, with {:?}", held.by_server));
+            Some(holder)
+        }
+    };
     let mut found = Found { fewest: SERVERS, ..Found::default() };
     for n in 1..=options.rolls {
-        roll(&mut experiment, &mut loads, n, options.kill_manager, &mut found).await?;
+        roll(&mut experiment, &mut loads, n, &options, &mut found).await?;
         let after = watch(&experiment, &mut loads, BETWEEN).await?;
         let new = format!("v{}", n + 1);
         found.moved += u16::from(after.by_server.keys().all(|server| version(server) == new));
+    }
+    if let Some(holder) = &mut holder {
+        found.held = Some(holder.ask("report").await?);
     }
     finish(experiment, loads, &options, &found).await
 }
@@ -91,6 +116,8 @@ struct Found {
     /// The longest time of a server beyond its drain and its boot.
     slowest: Duration,
     trouble: Option<String>,
+    /// What became of idle connections.
+    held: Option<Held>,
 }
 
 fn version(server: &str) -> String {
@@ -101,15 +128,17 @@ async fn roll(
     experiment: &mut Experiment,
     loads: &mut [Load],
     n: u16,
-    kills: bool,
+    options: &Options,
     found: &mut Found,
 ) -> io::Result<()> {
     let new = format!("v{}", n + 1);
     experiment.control.set_version(&new)?;
     experiment.mark(&format!("acm roll web, into {new}"));
-    let mut operator = experiment.control.start_roll(&experiment.lab, &["--drain", "20s", "--wait-healthy", "10s"])?;
+    let drain = format!("{}ms", if options.idle > 0 { IDLE_DRAIN } else { DRAIN }.as_millis());
+    let how = ["--drain", &drain, "--wait-healthy", "10s"];
+    let mut operator = experiment.control.start_roll(&experiment.lab, &how)?;
     let before: Vec<Ledger> = loads.iter().map(Load::latest).collect();
-    let (mut was_both, mut kill_at) = (false, kills.then(|| Instant::now() + Duration::from_millis(2500)));
+    let (mut was_both, mut kill_at) = (false, Some(Instant::now() + MIDDLE));
     let start = Instant::now();
     let report: Report = loop {
         tokio::select! {
@@ -125,11 +154,19 @@ async fn roll(
                 });
             }
         }
-        if kill_at.is_some_and(|at| Instant::now() >= at) {
-            kill_at = None;
+        if kill_at.is_none_or(|at| Instant::now() < at) {
+            continue;
+        }
+        kill_at = None;
+        if options.kill_manager {
             let leader = experiment.leader().await?;
             experiment.mark(&format!("kill -9 manager m{leader}, the leader"));
             experiment.control.kill_manager(leader).await?;
+        }
+        if options.kill_operator {
+            experiment.mark("kill -9 acm roll; acm roll web --resume");
+            operator.kill().await?;
+            operator = experiment.control.start_roll(&experiment.lab, &[&how[..], &["--resume"]].concat())?;
         }
     };
     found.done += u16::from(report.outcome == "done");
@@ -144,14 +181,7 @@ async fn roll(
         found.slowest = found.slowest.max(took.saturating_sub(BOOT));
     }
     experiment.say(&format!("  roll {n}: {} in {:.1} s", report.outcome, start.elapsed().as_secs_f64()));
-    if kills {
-        for n in 1..=MANAGERS {
-            if experiment.control.manager(n).is_none() {
-                experiment.control.start_manager(&experiment.lab, n, Profile::Fast)?;
-            }
-        }
-    }
-    Ok(())
+    experiment.start_managers(Profile::Fast).await.map(drop)
 }
 
 /// Lets load run for a while; what happened in its last part.
@@ -209,8 +239,16 @@ async fn finish(
         format!("{} at the fewest", found.fewest),
         found.fewest >= SERVERS - 1,
     );
-    let within = if options.kill_manager { Duration::from_secs(5) } else { Duration::from_millis(400) };
-    promises.add(
+    if let Some(held) = &found.held {
+        let (cut, ended) = (held.reset.values().sum::<u64>(), held.closed.values().sum::<u64>());
+        promises.add(
+            "connections that never end are cut when the drain is over, and no others",
+            format!("{cut} of {} cut, {ended} ended otherwise", options.idle),
+            cut == u64::from(options.idle) && ended == 0,
+        );
+    }
+    let within = if options.kill_manager { Duration::from_secs(5) } else { Duration::from_millis(200) };
+    promises.add_time(
         &format!("a server is away for its drain, its boot and at most {} ms", within.as_millis()),
         format!("{} ms", found.slowest.as_millis()),
         found.slowest <= within,

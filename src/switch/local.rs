@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::capture;
 use super::control::rows::{self, Tally};
-use super::control::{Control, Effects, HealthOrder};
+use super::control::{Control, Effects, HealthOrder, Sight};
 use super::publication::Publication;
 use super::task::{Clock, ControlTask};
 use super::worker::{Command, Snapshot, Worker, WorkerHandle};
@@ -69,6 +69,9 @@ pub(super) struct Shared {
     stopping: AtomicBool,
 }
 
+/// How far the worker's plane looks.
+const SIGHT: Sight = Sight::Packets;
+
 /// What is decided under the lock.
 struct Core {
     control: Control,
@@ -103,7 +106,7 @@ impl LocalSwitch {
             news,
             publication,
             core: Mutex::new(Core {
-                control: Control::new(config.addresses.clone()),
+                control: Control::new(config.addresses.clone(), SIGHT),
                 cuts: AHashMap::new(),
                 orders: Vec::new(),
             }),
@@ -278,7 +281,7 @@ impl AcmSwitch for LocalSwitch {
     fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
         Box::pin(async move {
             let snapshot = self.shared.snapshot().await?;
-            let tally = Tally { bindings: snapshot.bindings, services: snapshot.services };
+            let tally = Tally { bindings: snapshot.bindings, services: snapshot.services, ..Tally::default() };
             let now = self.shared.clock.now();
             Ok(rows::listing(&self.shared.publication.table(), &tally, filter, now))
         })

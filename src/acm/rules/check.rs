@@ -1,7 +1,8 @@
 //! What is acceptable in the words of content switching. Every refusal names the field as JSON has it, and what would do.
 
 use super::{
-    Action, Condition, Content, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, TextMatch,
+    Action, Condition, Content, InsertCookie, Named, Persistence, Redirect, Rule, RuleEdit, SameSite, Switching,
+    TextMatch,
 };
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::SetService;
@@ -18,8 +19,9 @@ const NAME_MAX: usize = 128;
 /// # Errors
 /// `Invalid`, naming the field; `Unsupported` for a UDP service.
 pub fn check(set: &SetService) -> Result<(), AcmError> {
-    if set.service.protocol == Protocol::Udp {
-        check_udp(set)?;
+    if set.service.protocol == Protocol::Udp && wants_content(set) {
+        // A datagram is no request, and nothing can be asked of its sender before the choice.
+        return Err(AcmError::unsupported(Feature::ContentRules, format!("{} is a UDP service", set.service)));
     }
     match (&set.rules, &set.edit) {
         (Some(_), Some(_)) => return Err(AcmError::invalid("edit", "give either rules or edit, not both")),
@@ -41,19 +43,16 @@ pub fn check(set: &SetService) -> Result<(), AcmError> {
     }
 }
 
-/// A datagram is no request, and nothing can be asked of its sender before the choice.
-fn check_udp(set: &SetService) -> Result<(), AcmError> {
-    let hashes = |scheduler: &Scheduler| scheduler.needs_content();
-    let wants = set.content.is_some_and(|content| content != Content::None)
+/// Whether a call asks for something that only a switch which looks into requests can have. What is as it is without
+/// (no rules, the default group for everything) is no wish, so that a whole row of List can be given back to any switch.
+pub fn wants_content(set: &SetService) -> bool {
+    set.content.is_some_and(|content| content != Content::None)
+        || set.switching.is_some_and(|switching| switching != Switching::default())
         || set.rules.as_ref().is_some_and(|rules| !rules.is_empty())
         || set.edit.is_some()
         || set.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
-        || set.scheduler.as_ref().is_some_and(hashes)
-        || set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
-    match wants {
-        true => Err(AcmError::unsupported(Feature::ContentRules, format!("{} is a UDP service", set.service))),
-        false => Ok(()),
-    }
+        || set.scheduler.is_some_and(Scheduler::needs_content)
+        || set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None)
 }
 
 /// Checks a whole list of rules.

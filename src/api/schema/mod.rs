@@ -51,9 +51,10 @@ pub const EPOCH: &str = "acm-epoch";
 /// Header with the manager of the caller's tenure; goes with [`EPOCH`].
 pub const MANAGER: &str = "acm-manager";
 
-/// The largest request body, in bytes, except for lists: one primitive with the longest legal content rules.
+/// The largest request body, in bytes, except for lists and services: one primitive.
 pub const BODY_MAX: usize = 64 * 1024;
-/// The largest body of [`path::APPLY`], in bytes: `BATCH_MAX` primitives of 256 bytes each.
+/// The largest body of [`path::APPLY`] and [`path::SET_SERVICE`], in bytes: `BATCH_MAX` primitives of 256 bytes each, or
+/// as many rules as a service can have, of 16 KiB each.
 pub const LIST_BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// Body of a claim.

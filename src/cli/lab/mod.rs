@@ -56,6 +56,12 @@ enum LabCommand {
         /// Kill the leading manager in the middle of each roll
         #[arg(long)]
         kill_manager: bool,
+        /// Kill `acm roll` in the middle of each roll, and go on with `--resume`
+        #[arg(long)]
+        kill_operator: bool,
+        /// Hold so many connections open that never end: they, and no others, are cut when the drain is over
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=5000))]
+        idle: u32,
         /// Write roll.csv and roll.svg there
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -128,8 +134,9 @@ pub(super) fn run(args: LabArgs) -> ExitCode {
     let style = if is_json { Style::Json } else { Style::Human };
     let done = match args.command {
         None => tell(args.json, story::tell(args.json)),
-        Some(LabCommand::Roll { rolls, kill_manager, out, json }) => {
-            tell(json, rolling::tell(rolling::Options { rolls, kill_manager, out, quiet: json }))
+        Some(LabCommand::Roll { rolls, kill_manager, kill_operator, idle, out, json }) => {
+            let options = rolling::Options { rolls, kill_manager, kill_operator, idle, out, quiet: json };
+            tell(json, rolling::tell(options))
         }
         Some(LabCommand::Failover { quick, out, json }) => {
             tell(json, failover::tell(failover::Options { quick, out, quiet: json }))

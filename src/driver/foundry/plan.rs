@@ -28,6 +28,8 @@ use super::personality::Personality;
 use super::port_name;
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Primitive, Remove, RemoveService, SetService};
+use crate::acm::rules::HashOptions;
+use crate::acm::rules::check::wants_content;
 use crate::acm::validate;
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
@@ -220,6 +222,9 @@ impl<'a> Planner<'a> {
         }
         if let Some(group) = &add.group {
             only_default_group(group)?;
+        }
+        if add.identity.is_some() {
+            return unsupported(Feature::Option, "identity: a ServerIron knows servers by name and address");
         }
         if add.weight == Some(0) {
             return unsupported(Feature::Option, "weight 0: a ServerIron takes it for its default");
@@ -527,8 +532,11 @@ impl<'a> Planner<'a> {
 
     fn set_service(mut self, set: &SetService) -> Result<Plan, AcmError> {
         only_default_group(&set.group)?;
-        if set.needs_content() {
+        if wants_content(set) {
             return unsupported(Feature::ContentRules, "this driver sets none on a ServerIron");
+        }
+        if set.hash.as_ref().is_some_and(|hash| *hash != HashOptions::default()) {
+            return unsupported(Feature::Option, "hash: a ServerIron hashes in its own way");
         }
         if set.when_none == Some(Refusal::Reset) {
             return unsupported(Feature::Option, "when_none reset: a ServerIron stays silent");

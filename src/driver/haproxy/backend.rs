@@ -6,7 +6,7 @@ use super::answer::{Seen, SeenBackend};
 use super::name::{Check, ServerName};
 use super::profile::{Mapped, Removal};
 use crate::acm::list::{BindingRow, GroupRow, ServiceRow, State};
-use crate::acm::rules::{Action, Content, HashOptions, Persistence, Switching};
+use crate::acm::rules::{Action, Content, Switching};
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::{BindingId, Name, ServiceId};
 
@@ -212,20 +212,15 @@ impl Backend {
             // `first`, `uri`, `hdr`: the contract has no word for them.
             _ => None,
         };
-        let group = |scheduler| GroupRow {
-            group: default_group(),
-            scheduler,
-            hash: HashOptions::default(),
-            persist: Persistence::default(),
-        };
+        let group = |scheduler| GroupRow::plain(default_group(), scheduler);
         ServiceRow {
             service: self.service,
             id: ServiceId(self.id.into()),
+            groups: scheduler.map(group).into_iter().collect(),
+            drops: vec![],
             content: Content::None,
             switching: Switching::default(),
             default_action: Action::default_action(),
-            groups: scheduler.map(group).into_iter().collect(),
-            drops: vec![],
             rules: vec![],
             health: self.default_health(),
             // It takes the connection and closes it.

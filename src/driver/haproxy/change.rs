@@ -8,6 +8,8 @@ use super::backend::{Backend, Server, foreign};
 use super::name::{Check, ServerName};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Remove, SetService};
+use crate::acm::rules::HashOptions;
+use crate::acm::rules::check::wants_content;
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, default_group};
 use crate::base::limits::BINDINGS_PER_SERVICE_MAX;
 
@@ -67,6 +69,9 @@ fn check_options(add: &Add) -> Result<(), AcmError> {
     }
     if add.group.as_ref().is_some_and(|group| *group != default_group()) {
         return cannot(Feature::Option, "a backend of HAProxy is one group; only `default` is there");
+    }
+    if add.identity.is_some() {
+        return cannot(Feature::Option, "HAProxy knows servers by name and address; leave identity out");
     }
     if add.weight.is_some_and(|weight| weight > WEIGHT_MAX) {
         return cannot(Feature::Option, "HAProxy's weights are 0 to 256");
@@ -197,12 +202,15 @@ pub(super) fn set_service(backend: &Backend, set: &SetService) -> Result<(), Acm
         let why = format!("{what} of the backend `{}` belongs to HAProxy's configuration", backend.name);
         Err(AcmError::unsupported(Feature::Option, why))
     };
-    if set.needs_content() {
+    if wants_content(set) {
         return Err(AcmError::unsupported(Feature::ContentRules, "HAProxy's rules belong to its configuration"));
     }
     let is_there = |scheduler| row.groups.iter().any(|group| group.group == set.group && group.scheduler == scheduler);
     if set.scheduler.is_some_and(|scheduler| !is_there(scheduler)) {
         return fixed("the algorithm");
+    }
+    if set.hash.as_ref().is_some_and(|hash| *hash != HashOptions::default()) {
+        return fixed("what is hashed");
     }
     let same_check = |profile: &HealthProfile| Check::of(profile).is_ok_and(|check| check == Check::default());
     if set.health.as_ref().is_some_and(|profile| !same_check(profile)) {

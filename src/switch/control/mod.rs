@@ -56,9 +56,19 @@ pub struct Effects {
     pub urgent: bool,
 }
 
+/// How far the workers behind a control look. Nothing else decides whether content services are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
+    Packets,
+    /// At requests and client hellos as well.
+    Requests,
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Control {
+    sight: Sight,
     draft: Draft,
     effects: Effects,
     deadlines: Deadlines,
@@ -78,9 +88,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// An empty control for a switch that owns these addresses; no service and no real may have one of them.
-    pub fn new(own_addresses: Vec<IpAddr>) -> Control {
+    /// An empty control for a switch that owns these addresses (no service and no real may have one of them) and whose
+    /// workers look so far.
+    pub fn new(own_addresses: Vec<IpAddr>, sight: Sight) -> Control {
         Control {
+            sight,
             draft: ServiceTable::default().edit(),
             effects: Effects::default(),
             deadlines: Deadlines::default(),

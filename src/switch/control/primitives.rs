@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Control, Cutting};
+use super::{Control, Cutting, Sight};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{
@@ -282,7 +282,7 @@ impl Control {
     }
 
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
-        if set.content.is_some_and(|content| content != Content::None) {
+        if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
         }
         let old = self.table().service(&set.service).cloned();

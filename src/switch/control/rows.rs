@@ -7,7 +7,7 @@ use ahash::AHashMap;
 use crate::acm::list::{BindingRow, DropRow, Filter, GroupRow, Listing, RuleRow, ServiceRow};
 use crate::acm::table::ServiceTable;
 use crate::acm::words::{AdminState, Binding, BindingKey, Service};
-use crate::base::id::{BindingId, ServiceId};
+use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::span::Span;
 use crate::base::time::Time;
 
@@ -18,6 +18,8 @@ pub struct Tally {
     pub bindings: AHashMap<BindingId, (u64, u64)>,
     /// Admitted, dropped and refused of each service.
     pub services: AHashMap<ServiceId, (u64, u64, u64)>,
+    /// Requests each content rule decided, by its name.
+    pub rules: AHashMap<(ServiceId, Name), u64>,
 }
 
 /// The listing of a table.
@@ -45,6 +47,10 @@ fn service_row(service: &Service, tally: &Tally, now: Time) -> ServiceRow {
         refusal: policy.refusal,
         left: policy.until.map(|until| left(until, now)),
     });
+    let rules = service.rules.iter().map(|rule| RuleRow {
+        rule: rule.clone(),
+        hits: tally.rules.get(&(service.id, rule.name.clone())).copied().unwrap_or_default(),
+    });
     ServiceRow {
         service: service.key,
         id: service.id,
@@ -62,8 +68,7 @@ fn service_row(service: &Service, tally: &Tally, now: Time) -> ServiceRow {
         content: service.content,
         switching: service.switching,
         default_action: service.default_action.clone(),
-        // Without a look into requests no rule is ever hit.
-        rules: service.rules.iter().map(|rule| RuleRow { rule: rule.clone(), hits: 0 }).collect(),
+        rules: rules.collect(),
         health: (*service.health).clone(),
         when_none: service.when_none,
         admitted,
