@@ -28,7 +28,7 @@ use crate::base::id::Name;
 use crate::base::limits::WEIGHT_MAX;
 use crate::base::span::Span;
 use crate::beacon::config::{KeyConfig, NetworkConfig, Wrong, random, ring, wrong};
-use crate::beacon::key::KeyId;
+use crate::beacon::key::{KeyId, KeyRing};
 use crate::beacon::message::{NodeId, Statement};
 use crate::beacon::socket::{Reach, source_address};
 
@@ -331,6 +331,14 @@ impl AgentConfig {
         self.network.reach()
     }
 
+    /// The keys, from their files and the environment, and the one to sign with.
+    ///
+    /// # Errors
+    /// [`Wrong`].
+    pub fn keys(&self) -> Result<(Arc<KeyRing>, KeyId), Wrong> {
+        Ok((ring(&self.group, &self.keys)?, self.key()?))
+    }
+
     /// Everything the machine is told, with the secrets.
     ///
     /// # Errors
@@ -339,7 +347,7 @@ impl AgentConfig {
         let random = || random().map_err(|why| wrong("/dev/urandom", why.to_string()));
         Ok(Setup {
             node: self.node.map_or_else(|| random().map(NodeId), Ok)?,
-            ring: Arc::clone(&ring(&self.group, &self.keys)?),
+            ring: ring(&self.group, &self.keys)?,
             sign_with: self.key()?,
             period: self.period(),
             boot: random()?,

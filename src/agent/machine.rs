@@ -15,11 +15,12 @@
 //!                               Leaving ----------> Drains ------------> Gone
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failures::Failures;
 use crate::acm::words::BindingKey;
 use crate::base::id::Name;
 use crate::base::time::Time;
@@ -70,15 +71,6 @@ const PROVE_WITHIN: Duration = Duration::from_secs(1);
 const FAILING_TOLD: u32 = 3;
 /// this far apart.
 const FAILING_GAP: Duration = Duration::from_millis(40);
-
-/// A failure of a peer is told this often,
-const FAILURE_TOLD: u32 = 3;
-/// this far apart,
-const FAILURE_GAP: Duration = Duration::from_millis(50);
-/// and not again for this long.
-const FAILURE_QUIET: Duration = Duration::from_secs(1);
-/// Failing peers told of at once. At the bound the oldest gives way.
-const FAILURES_MAX: usize = 64;
 
 /// What an agent is told at its start.
 #[derive(Debug, Clone)]
@@ -179,15 +171,6 @@ struct Local {
     give_up_at: Time,
 }
 
-/// A peer whose failure is told.
-#[derive(Debug)]
-struct Failing {
-    real: SocketAddr,
-    why: Words,
-    left: u32,
-    at: Time,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Agent {
@@ -195,7 +178,7 @@ pub struct Agent {
     sealer: Sealer,
     gate: Gate,
     locals: BTreeMap<BindingKey, Local>,
-    failing: VecDeque<Failing>,
+    failures: Failures,
     beacon_at: Time,
     beaconed: Option<Time>,
     /// When requests were repeated because somebody asked for it.
@@ -224,7 +207,7 @@ impl Agent {
             sealer: Sealer::new(Arc::clone(&setup.ring), setup.node, setup.boot, setup.sign_with, now)?,
             gate: Gate::new(setup.ring, config),
             locals: BTreeMap::new(),
-            failing: VecDeque::new(),
+            failures: Failures::default(),
             beacon_at: Time::NEVER,
             beaconed: None,
             hurried: None,
@@ -235,6 +218,16 @@ impl Agent {
             coins: fastrand::Rng::with_seed(setup.seed),
             actions: Vec::new(),
         })
+    }
+
+    /// Uses other keys from now on.
+    ///
+    /// # Errors
+    /// [`KeyError::NoSuchKey`]; nothing is changed then.
+    pub fn rotate(&mut self, ring: Arc<KeyRing>, sign_with: KeyId) -> Result<(), KeyError> {
+        self.sealer.rotate(Arc::clone(&ring), sign_with)?;
+        self.gate.rotate(ring);
+        Ok(())
     }
 
     /// What is to be done, in order.
@@ -365,14 +358,7 @@ impl Agent {
 
     /// A peer failed: its connection was reset, or it gave no answer. The manager looks itself.
     pub fn report(&mut self, real: SocketAddr, why: Words, now: Time) {
-        self.failing.retain(|failing| failing.left > 0 || now.since(failing.at) < FAILURE_QUIET);
-        if self.failing.iter().any(|failing| failing.real == real) {
-            return;
-        }
-        if self.failing.len() == FAILURES_MAX {
-            self.failing.pop_front();
-        }
-        self.failing.push_back(Failing { real, why, left: FAILURE_TOLD, at: now });
+        self.failures.report(real, why, now);
     }
 
     /// The agent ends and the services live on, or end without being withdrawn: managers look at once.
@@ -385,15 +371,16 @@ impl Agent {
     pub fn next_deadline(&self) -> Time {
         let local = |local: &Local| local.give_up_at.min(local.request.map_or(Time::NEVER, |asked| asked.repeat_at));
         let due = self.locals.values().map(local).fold(self.beacon_at, Time::min);
-        let failing = self.failing.iter().filter(|failing| failing.left > 0);
-        failing.map(|failing| failing.at).fold(due, Time::min)
+        due.min(self.failures.next_deadline())
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Time) {
         self.give_up(now);
         self.repeat(now);
-        self.tell_failures(now);
+        for failure in self.failures.due(now) {
+            self.say(failure, now);
+        }
         if now >= self.beacon_at {
             self.beacon(now);
         }
@@ -534,19 +521,6 @@ impl Agent {
         for (deadline, keys) in removes {
             let how = deadline.map_or(Withdrawal::Force, |deadline| Withdrawal::Drain { deadline });
             self.say_in_parts(&keys, &|bindings| Message::Remove { bindings, how }, now);
-        }
-    }
-
-    fn tell_failures(&mut self, now: Time) {
-        let mut due = Vec::new();
-        for failing in self.failing.iter_mut().filter(|failing| failing.left > 0 && failing.at <= now) {
-            failing.left -= 1;
-            // The last time it is told is remembered for a while, so that it is not told anew.
-            failing.at = if failing.left > 0 { now + FAILURE_GAP } else { now };
-            due.push(Message::Failure { real: failing.real, why: failing.why.clone() });
-        }
-        for message in due {
-            self.say(message, now);
         }
     }
 

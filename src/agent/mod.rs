@@ -21,12 +21,13 @@
 //!   socket, clock and signals;
 //! * [`sidecar`]: the agent of a command in a process of its own, behind `acm run`;
 //! * [`machine`]: what both are: bindings, announced, acknowledged, beaconed, taken back. Pure;
-//! * [`config`]: what it is told.
+//! * `failures`: what was seen of peers; [`config`]: what an agent is told.
 //!
 //! Not here: which switch gets what, and when (`manager`). An agent holds no switch and knows none. Callers: services,
 //! `cli`.
 
 pub mod config;
+mod failures;
 pub mod listener;
 pub mod machine;
 pub mod sidecar;

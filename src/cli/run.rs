@@ -26,7 +26,7 @@ use crate::base::span::Span;
 /// The command is given a port of its own, announced to the connection managers as soon as it can be connected to (or
 /// --health-command says so), taken out of service at once when it dies, and started again. SIGTERM or Ctrl-C: taken
 /// back, drained, then told to end (SIGTERM, after --grace SIGKILL); a second one kills it at once. SIGHUP, SIGUSR1 and
-/// SIGUSR2 are passed on. The exit code is the command's; 0 if it ended because it was told to.
+/// SIGUSR2 are passed on, and SIGHUP reads the keys anew. The exit code is the command's; 0 if it ended because it was told to.
 ///
 /// How the command learns where to listen (--pass): with `port`, the default, its environment has PORT (and PORT_WEB,
 /// for --bind web) and ADDRESS, and it binds them itself. With `socket` it inherits bound sockets from descriptor 3 on
@@ -166,7 +166,8 @@ fn setup(why: impl std::fmt::Display) -> Failure {
 
 /// Everything the sidecar needs, from the arguments and the configuration.
 fn prepare(args: RunArgs) -> Result<Run, Failure> {
-    let mut config = AgentConfig::read(&AgentConfig::path(args.config)).map_err(setup)?;
+    let path = AgentConfig::path(args.config);
+    let mut config = AgentConfig::read(&path).map_err(setup)?;
     if args.fast {
         (config.profile, config.period) = (Profile::Fast, None);
     }
@@ -209,6 +210,7 @@ fn prepare(args: RunArgs) -> Result<Run, Failure> {
         seats: (0..args.instances).map(seat).collect::<Result<_, _>>()?,
         health,
         timeout: config.health.timeout.0,
+        keys: Box::new(move || AgentConfig::read(&path)?.keys()),
     })
 }
 

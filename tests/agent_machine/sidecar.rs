@@ -36,6 +36,15 @@ struct World {
 }
 
 impl World {
+    /// One instance, and its first check has not come yet.
+    fn starting() -> World {
+        let mut world = World::with(&treatment(), 0);
+        let serves = vec![vec![statement(80)]];
+        world.sidecar = Sidecar::new(agent(Time::ZERO), &treatment(), serves, Time::ZERO).unwrap();
+        world.healthy = false;
+        world
+    }
+
     fn with(treatment: &Treatment, instances: u16) -> World {
         let serves = (0..instances).map(|n| vec![statement(80 + n)]).collect();
         let mut world = World {
@@ -165,11 +174,7 @@ fn started_announced_and_ended() {
 
 #[test]
 fn announced_when_it_is_healthy_and_taken_out_when_it_is_not() {
-    let mut world = World { healthy: false, ..World::new(0) };
-    world = World {
-        sidecar: Sidecar::new(agent(Time::ZERO), &treatment(), vec![vec![statement(80)]], Time::ZERO).unwrap(),
-        ..world
-    };
+    let mut world = World::starting();
     world.until(secs(1));
     assert_eq!(world.who(None), [(Standing::Absent, None)]);
     world.healthy = true;
@@ -188,11 +193,7 @@ fn announced_when_it_is_healthy_and_taken_out_when_it_is_not() {
 
 #[test]
 fn who_is_never_healthy_is_started_anew() {
-    let mut world = World { healthy: false, ..World::new(0) };
-    world = World {
-        sidecar: Sidecar::new(agent(Time::ZERO), &treatment(), vec![vec![statement(80)]], Time::ZERO).unwrap(),
-        ..world
-    };
+    let mut world = World::starting();
     world.until(secs(61));
     assert_eq!(world.did(), ["start 0", "kill 0"]);
     world.exited(0, Exit::Signal(9));
@@ -241,11 +242,7 @@ fn a_crash_is_told_at_once_and_restarts_wait_longer_each_time() {
 #[test]
 fn a_command_that_is_finished_or_cannot_start_ends_all() {
     for (exit, code) in [(Exit::Code(0), 0), (Exit::NotStarted(127), 127)] {
-        let mut world = World { healthy: false, ..World::new(0) };
-        world = World {
-            sidecar: Sidecar::new(agent(Time::ZERO), &treatment(), vec![vec![statement(80)]], Time::ZERO).unwrap(),
-            ..world
-        };
+        let mut world = World::starting();
         world.settle();
         world.exited(0, exit);
         assert_eq!(world.sidecar.over(), Some(code));

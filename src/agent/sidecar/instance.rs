@@ -279,8 +279,9 @@ impl Instance {
                 self.rolls.come_to(Phase::Adding, now);
                 self.acts.push(Act::Announce);
             }
-            (State::Serving, Ok(())) if std::mem::take(&mut self.failed_checks) >= self.treatment.fall => {
-                self.acts.push(Act::Announce);
+            (State::Serving, Ok(())) => {
+                let was_failing = std::mem::take(&mut self.failed_checks) >= self.treatment.fall;
+                self.acts.extend(was_failing.then_some(Act::Announce));
             }
             (State::Serving, Err(why)) => {
                 self.failed_checks += 1;

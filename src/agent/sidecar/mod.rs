@@ -14,6 +14,7 @@ pub mod task;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::instance::{Act, Instance, Seen};
@@ -21,6 +22,7 @@ pub use self::instance::{Exit, Restarts, Treatment};
 use super::machine::{self, Agent, AgentFull, Asker, Notice, Question, To};
 use crate::acm::words::BindingKey;
 use crate::base::time::Time;
+use crate::beacon::key::{KeyError, KeyId, KeyRing};
 use crate::beacon::message::{Standing, StandingRow, Statement, Withdrawal};
 use crate::beacon::words::Words;
 
@@ -134,6 +136,14 @@ impl Sidecar {
     pub fn checked(&mut self, instance: usize, health: Result<(), Words>, now: Time) {
         self.places[instance].instance.checked(health, now);
         self.settle(now);
+    }
+
+    /// Uses other keys from now on.
+    ///
+    /// # Errors
+    /// [`KeyError::NoSuchKey`]; nothing is changed then.
+    pub fn rotate(&mut self, ring: Arc<KeyRing>, sign_with: KeyId) -> Result<(), KeyError> {
+        self.agent.rotate(ring, sign_with)
     }
 
     /// Everything is to end.

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal as Number, kill_process_group};
@@ -24,6 +25,8 @@ use super::{Action, Event, Exit, Sidecar, Treatment};
 use crate::agent::listener::BindError;
 use crate::agent::machine::{Agent, Setup};
 use crate::agent::task::{Clock, open, read, send, tell};
+use crate::beacon::config::Wrong;
+use crate::beacon::key::{KeyId, KeyRing};
 use crate::beacon::socket::{Reach, Sockets};
 use crate::beacon::words::Words;
 
@@ -46,7 +49,12 @@ pub struct Run {
     pub health: Option<String>,
     /// How long a check may take.
     pub timeout: Duration,
+    /// Reads the keys anew, and which to sign with; asked upon SIGHUP.
+    pub keys: Keys,
 }
+
+/// Reads the keys, and which to sign with.
+pub type Keys = Box<dyn Fn() -> Result<(Arc<KeyRing>, KeyId), Wrong>>;
 
 /// What the tasks of an instance bring.
 enum News {
@@ -55,7 +63,8 @@ enum News {
 }
 
 /// Runs the command until it ends for good, or until SIGTERM or SIGINT, upon which everything is taken back first. A
-/// second one of these kills what runs. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to every instance. Returns the
+/// second one of these kills what runs. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to every instance; SIGHUP reads the keys
+/// anew as well. Returns the
 /// command's exit code; 0 if it ended because it was told to, and 130 if it was killed by the second signal.
 ///
 /// # Errors
@@ -76,6 +85,7 @@ pub async fn run(run: Run) -> Result<i32, BindError> {
         seats: run.seats,
         health: run.health,
         timeout: run.timeout,
+        keys: run.keys,
         processes,
         tasks: JoinSet::new(),
     };
@@ -126,6 +136,7 @@ struct Host {
     seats: Vec<Seat>,
     health: Option<String>,
     timeout: Duration,
+    keys: Keys,
     /// The ways to the processes that run.
     processes: Vec<Option<mpsc::Sender<Number>>>,
     tasks: JoinSet<News>,
@@ -152,7 +163,7 @@ impl Host {
                     }
                 }
                 told = signals.next() => match told {
-                    Told::Pass(number) => (0..self.seats.len()).for_each(|n| self.signal(n, number)),
+                    Told::Pass(number) => self.pass_on(number),
                     Told::End if ends => return self.kill_all().await,
                     Told::End => {
                         info!("asked to end: everything is taken back first; once more ends at once");
@@ -217,6 +228,20 @@ impl Host {
         if let Some(process) = &self.processes[n] {
             // Full: it has enough to do.
             let _ = process.try_send(number);
+        }
+    }
+
+    fn pass_on(&mut self, number: Number) {
+        (0..self.seats.len()).for_each(|n| self.signal(n, number));
+        if number != Number::HUP {
+            return;
+        }
+        match (self.keys)() {
+            Ok((ring, sign_with)) => match self.sidecar.rotate(ring, sign_with) {
+                Ok(()) => info!(key = %sign_with, "the keys are read anew"),
+                Err(why) => warn!(%why, "the keys stay as they are"),
+            },
+            Err(why) => warn!(%why, "the keys stay as they are"),
         }
     }
 
@@ -286,6 +311,8 @@ async fn end_of(mut child: Child, mut orders: mpsc::Receiver<Number>) -> Exit {
 
 fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
+        // Said by whoever was to become the command: a shell, or this program when it passes sockets on.
+        (Some(code @ (126 | 127)), _) => Exit::NotStarted(code),
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or_default()),
     }
