@@ -210,7 +210,7 @@ impl Roll {
 
     /// An agent has told how its bindings stand.
     pub fn standings(&mut self, sender: Sender, from: SocketAddr, said: &Standings, now: Time) {
-        let service = self.plan.service.clone();
+        let (service, mut is_news) = (self.plan.service.clone(), false);
         for row in said.rows.iter().filter(|row| row.name.as_ref() == Some(&service)) {
             let id = ServerId { agent: sender.node, instance: row.instance.unwrap_or(0) };
             if !self.servers.contains_key(&id) {
@@ -227,10 +227,14 @@ impl Roll {
             let is_planned = matches!(self.stage, Stage::Rolling { .. } | Stage::Stopping(_));
             if let (true, Some(roll)) = (is_planned, self.id()) {
                 let change = self.servers.get_mut(&id).and_then(|server| server.judge(roll, now));
+                is_news |= change.is_some();
                 self.changed(id, change);
             }
         }
-        self.tick(now);
+        // What is only as it was can wait for the next question.
+        if is_news {
+            self.tick(now);
+        }
     }
 
     /// Time has passed.
@@ -413,15 +417,18 @@ impl Roll {
 
     /// Begins what may begin, and sees whether it is over.
     fn go_on(&mut self, now: Time) {
-        let under_way = |roll: &Roll| roll.servers.values().filter(|server| server.is_under_way()).count();
+        let under_way = self.servers.values().filter(|server| server.is_under_way()).count();
         if let Stage::Stopping(why) = &self.stage {
-            if under_way(self) == 0 {
+            if under_way == 0 {
                 self.stage = Stage::Over(Outcome::Stopped(why.clone()));
             }
             return;
         }
         if self.servers.values().all(|server| server.state == State::Done) {
             self.stage = Stage::Over(Outcome::Done);
+            return;
+        }
+        if under_way >= self.at_once {
             return;
         }
         let mut obstacle = None;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::acm::words::{BindingKey, ServiceKey};
 use crate::base::time::Time;
 use crate::beacon::gate::Sender;
-use crate::beacon::message::{NodeId, Phase, Standing, StandingRow};
+use crate::beacon::message::{BINDINGS_PER_MESSAGE_MAX, NodeId, Phase, Standing, StandingRow};
 use crate::beacon::words::Words;
 
 /// A server that was not heard of for this long counts as out of service: three questions in a row had no answer.
@@ -79,7 +79,8 @@ pub struct Server {
     /// Under which key and number its agent speaks, and from where.
     pub(super) sender: Sender,
     pub(super) from: SocketAddr,
-    bindings: BTreeMap<BindingKey, Standing>,
+    /// How each binding stands, and when that was said.
+    bindings: BTreeMap<BindingKey, (Standing, Time)>,
     why: Option<Words>,
     /// The roll its agent tells of, and for how long it has been in its phase.
     pub(super) told_of: Option<(u64, Phase, Duration)>,
@@ -146,8 +147,8 @@ impl Server {
 
     /// How it stands: in force if all of it is.
     pub fn standing(&self) -> Standing {
-        let other = self.bindings.values().find(|standing| **standing != Standing::Bound);
-        other.copied().unwrap_or(Standing::Bound)
+        let mut standings = self.bindings.values().map(|(standing, _)| *standing);
+        standings.find(|standing| *standing != Standing::Bound).unwrap_or(Standing::Bound)
     }
 
     /// Why it stands so, as its agent says.
@@ -172,15 +173,20 @@ impl Server {
 
     /// True if new connections to this virtual service may come here.
     pub(super) fn serves(&self, service: &ServiceKey, now: Time) -> bool {
-        let is_bound =
-            |(key, standing): (&BindingKey, &Standing)| key.service == *service && *standing == Standing::Bound;
+        let is_bound = |(key, (standing, _)): (&BindingKey, &(Standing, Time))| {
+            key.service == *service && *standing == Standing::Bound
+        };
         !self.is_under_way() && !self.is_silent(STALE, now) && self.bindings.iter().any(is_bound)
     }
 
     /// Its agent tells of one of its bindings.
     pub(super) fn take(&mut self, row: &StandingRow, now: Time) {
         self.heard = now;
-        self.bindings.insert(row.key, row.standing);
+        // What it tells of no more, it had before it was started anew.
+        self.bindings.retain(|_, (_, said)| now.since(*said) <= STALE);
+        if self.bindings.len() < BINDINGS_PER_MESSAGE_MAX || self.bindings.contains_key(&row.key) {
+            self.bindings.insert(row.key, (row.standing, now));
+        }
         self.why = row.why.clone();
         self.told_of = row.roll.map(|(id, phase)| (id, phase, row.age));
         self.is_embedded = row.instance.is_none();
