@@ -192,7 +192,8 @@ mod tests {
         assert_eq!(manager.keys.iter().filter(|key| key.operator).count(), 1);
         let small = "[[key]]\nid = 3\nsecret_file = \"/k\"\noperator = true\n";
         assert!(OperatorConfig::parse("o", small).is_ok());
-        for (text, says) in [("groop = \"x\"\n", "groop"), ("group = 7\n", "o:1"), ("[network]\nttl = \"x\"\n", "ttl")]
+        for (text, says) in
+            [("groop = \"x\"\n", "groop"), ("group = 7\n", "line 1: group"), ("[network]\nttl = \"x\"\n", "ttl")]
         {
             let refused = OperatorConfig::parse("o", &format!("{text}{small}")).unwrap_err().to_string();
             assert!(refused.contains(says) && !refused.contains('\n'), "{refused}");

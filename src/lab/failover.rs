@@ -13,6 +13,7 @@ use super::control::{Profile, is_active, rows};
 use super::experiment::{Experiment, MANAGERS, lost};
 use super::load::Ledger;
 use super::peer::Seen;
+use super::process::Process;
 use super::promises::Promises;
 use super::record::Load;
 use super::serve::now_us;
@@ -27,11 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long clients are watched after a failure.
 const AFTER: Duration = Duration::from_millis(2000);
 
+/// How long the others are watched after a newcomer has come.
+const SETTLED: Duration = Duration::from_millis(500);
+
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Without the managers' default timers.
     pub quick: bool,
+    /// How often each failure with the fast timers, at random moments.
+    pub times: u16,
     /// Where to write.
     pub out: Option<PathBuf>,
     /// Without live output.
@@ -51,12 +57,19 @@ pub async fn tell(options: Options) -> io::Result<Promises> {
     }
     experiment.until_active(&SERVERS, PATIENCE).await?;
     let mut clients = Clients::start(&experiment).await?;
-    experiment.killed(&mut clients).await?;
-    experiment.seen_by_a_peer(&mut clients).await?;
-    experiment.hung(&mut clients).await?;
-    experiment.cable(&mut clients).await?;
+    for trouble in [Trouble::Killed, Trouble::KilledWithAgent, Trouble::Hung, Trouble::Unplugged] {
+        let mut costs = Vec::new();
+        for _ in 0..options.times {
+            costs.push(experiment.server_fails(&mut clients, trouble).await?);
+        }
+        experiment.judge_server(trouble, &costs);
+    }
     for how in [Death::Killed, Death::Hung, Death::CutOff] {
-        experiment.manager_dies(&mut clients, how, Profile::Fast, Duration::from_millis(1500)).await?;
+        let mut costs = Vec::new();
+        for _ in 0..options.times {
+            costs.push(experiment.manager_dies(&mut clients, how, Profile::Fast).await?);
+        }
+        experiment.judge_manager(how, Duration::from_millis(1500), &costs);
     }
     experiment.finish(clients.load).await?;
     experiment.switch_forgets().await?;
@@ -93,6 +106,11 @@ impl Clients {
     }
 }
 
+/// So that failures meet every phase of beacons and checks.
+async fn at_random() {
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..500))).await;
+}
+
 /// How a manager goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Death {
@@ -111,159 +129,225 @@ impl Death {
     }
 }
 
-/// A server's failure: which, when, and what clients had seen until then.
-struct Failure {
-    server: u8,
-    at_us: u64,
-    before: Ledger,
+/// How a server goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Its process dies; its agent sees it.
+    Killed,
+    /// It dies and its agent with it; another server's application sees its connection reset.
+    KilledWithAgent,
+    /// Its socket accepts, and nothing answers; its agent's health command finds out.
+    Hung,
+    /// Its cables are pulled.
+    Unplugged,
+}
+
+impl Trouble {
+    fn server(self) -> u8 {
+        match self {
+            Trouble::Killed | Trouble::KilledWithAgent => 1,
+            Trouble::Hung => 2,
+            Trouble::Unplugged => 3,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Trouble::Killed => "a killed server, its agent tells",
+            Trouble::KilledWithAgent => "a killed server and agent, a peer tells",
+            Trouble::Hung => "a hung server, its agent finds out",
+            Trouble::Unplugged => "an unplugged server, silence and a failed probe",
+        }
+    }
+
+    fn within(self) -> Duration {
+        match self {
+            Trouble::Killed | Trouble::KilledWithAgent => Duration::from_millis(100),
+            Trouble::Hung | Trouble::Unplugged => Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a failure cost.
+#[derive(Debug)]
+struct Cost {
+    /// How long until it was mended: the server out of service, or the newcomer in; none: it never was.
+    took: Option<Duration>,
+    /// Until the last request that failed was begun.
+    last: Duration,
+    /// Requests that failed,
+    lost: u64,
+    /// and that did not.
+    ok: u64,
+    /// No other server left the service meanwhile.
+    others_stayed: bool,
+}
+
+/// The longest and the median; none if one was never over.
+fn longest(costs: &[Cost], time: impl Fn(&Cost) -> Option<Duration>) -> Option<(Duration, Duration)> {
+    let mut times = costs.iter().map(time).collect::<Option<Vec<_>>>()?;
+    times.sort();
+    Some((*times.last()?, times[times.len() / 2]))
+}
+
+fn shown(times: Option<(Duration, Duration)>, count: usize) -> String {
+    match times {
+        None => "never".into(),
+        Some((longest, _)) if count == 1 => format!("after {} ms", longest.as_millis()),
+        Some((longest, median)) => format!("after {} ms at most, median {}", longest.as_millis(), median.as_millis()),
+    }
 }
 
 impl Experiment {
-    /// Watches the switch and the clients after a server's failure: when it was out of service, when the last request went
-    /// wrong, and whether the others were left alone.
-    async fn judge(&mut self, clients: &mut Clients, what: &str, within: Duration, failure: Failure) -> io::Result<()> {
-        let Failure { server, at_us, before } = failure;
-        let (end, mut out_us, mut others_stayed) = (Instant::now() + AFTER, None, true);
+    /// A server fails now, and is mended.
+    async fn server_fails(&mut self, clients: &mut Clients, trouble: Trouble) -> io::Result<Cost> {
+        let n = trouble.server();
+        let node = format!("s{n}");
+        // Held until the end: the peer lives as long.
+        let _peer = match trouble {
+            Trouble::KilledWithAgent => Some(self.peer_of(n).await?),
+            _ => None,
+        };
+        at_random().await;
+        let before = clients.now().await?;
+        self.mark(trouble.words());
+        let at_us = now_us();
+        match trouble {
+            Trouble::Killed => self.control.signal_server(n, Signal::KILL)?,
+            Trouble::KilledWithAgent => self.control.kill_agent(n).await?,
+            Trouble::Hung => self.control.signal_server(n, Signal::STOP)?,
+            Trouble::Unplugged => {
+                links::set_down(self.lab.node(&node)?, "eth0")?;
+                links::set_down(self.lab.node(&node)?, "eth1")?;
+            }
+        }
+        let cost = self.watch(clients, n, at_us, &before).await?;
+        match trouble {
+            Trouble::Killed => {}
+            Trouble::KilledWithAgent => self.control.start_agent(&self.lab, n, Profile::Fast)?,
+            Trouble::Hung => self.control.signal_server(n, Signal::CONT)?,
+            Trouble::Unplugged => {
+                links::set_up(self.lab.node(&node)?, "eth0")?;
+                links::set_up(self.lab.node(&node)?, "eth1")?;
+            }
+        }
+        self.until_active(&SERVERS, PATIENCE).await?;
+        Ok(cost)
+    }
+
+    /// A service on another server that watches this one, ready.
+    async fn peer_of(&self, n: u8) -> io::Result<Process> {
+        let rows = rows(&self.switch).await?;
+        let real = rows.iter().map(|row| row.key.real).find(|real| real.ip() == server(n).ip());
+        let real = real.ok_or_else(|| io::Error::other(format!("s{n} is not bound")))?;
+        let mut peer = self.control.start_peer(&self.lab, n % SERVERS.len() as u8 + 1, real, Profile::Fast)?;
+        peer.next::<Seen>().await?;
+        Ok(peer)
+    }
+
+    /// Watches the switch and the clients after a server's failure.
+    async fn watch(&mut self, clients: &mut Clients, failed: u8, at_us: u64, before: &Ledger) -> io::Result<Cost> {
+        let since_then = |us: u64| Duration::from_micros(us.saturating_sub(at_us));
+        let (end, mut took, mut others_stayed) = (Instant::now() + AFTER, None, true);
         while Instant::now() < end {
             let rows = rows(&self.switch).await?;
-            if !is_active(&rows, server) {
-                out_us.get_or_insert(now_us());
+            if !is_active(&rows, failed) {
+                took.get_or_insert(since_then(now_us()));
             }
-            others_stayed &= SERVERS.iter().all(|n| *n == server || is_active(&rows, *n));
+            others_stayed &= SERVERS.iter().all(|n| *n == failed || is_active(&rows, *n));
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let after = clients.now().await?;
-        let millis = |us: u64| us.saturating_sub(at_us) / 1000;
-        let (last, since) = (millis(after.last_failed_us), after.since(&before));
-        let out = out_us.map_or("never out of service".to_owned(), |us| format!("after {} ms", millis(us)));
-        let measured =
-            format!("{out}; the last request that failed was begun after {last} ms ({} of {})", lost(&since), since.ok);
-        self.say(&format!("  {measured}"));
-        let is_in_time = out_us.is_some_and(|us| u128::from(millis(us).max(last)) <= within.as_millis());
+        let since = after.since(before);
+        let cost =
+            Cost { took, last: since_then(after.last_failed_us), lost: lost(&since), ok: since.ok, others_stayed };
+        let took = took.map_or("never".to_owned(), |took| format!("after {} ms", took.as_millis()));
+        self.say(&format!(
+            "  out of service {took}; {} failed, the last begun after {} ms; {} did not",
+            cost.lost,
+            cost.last.as_millis(),
+            cost.ok
+        ));
+        Ok(cost)
+    }
+
+    fn judge_server(&mut self, trouble: Trouble, costs: &[Cost]) {
+        let (out, last) = (longest(costs, |cost| cost.took), longest(costs, |cost| Some(cost.last)));
+        let (lost, ok) = costs.iter().fold((0, 0), |(lost, ok), cost| (lost + cost.lost, ok + cost.ok));
+        let stayed = costs.iter().all(|cost| cost.others_stayed);
+        let within = trouble.within();
         self.promises.add_time(
-            &format!("{what}: out of service within {} ms", within.as_millis()),
-            measured,
-            is_in_time,
+            &format!("{}: out of service within {} ms", trouble.words(), within.as_millis()),
+            format!("{}; the last failed request begun {}", shown(out, costs.len()), shown(last, costs.len())),
+            out.is_some_and(|(out, _)| out <= within) && last.is_some_and(|(last, _)| last <= within),
         );
         self.promises.add(
             "  and the others stay",
-            format!("{others_stayed}, {} requests answered", since.ok),
-            out_us.is_some() && others_stayed && since.ok > 0,
+            format!("{lost} requests failed, {ok} did not; the others stayed: {stayed}"),
+            out.is_some() && stayed && ok > 0,
         );
-        Ok(())
     }
 
-    /// A server fails now.
-    async fn fails(&mut self, clients: &mut Clients, server: u8, how: &str) -> io::Result<Failure> {
-        let before = clients.now().await?;
-        self.mark(how);
-        Ok(Failure { server, at_us: now_us(), before })
-    }
-
-    /// A server's process dies; its agent sees it.
-    async fn killed(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let failure = self.fails(clients, 1, "kill -9 the server of s1; its agent tells").await?;
-        self.control.signal_server(1, Signal::KILL)?;
-        self.judge(clients, "a killed server, its agent tells", Duration::from_millis(100), failure).await?;
-        self.until_active(&SERVERS, PATIENCE).await.map(drop)
-    }
-
-    /// A server dies and its agent with it; another server's application sees its connection reset.
-    async fn seen_by_a_peer(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let rows = rows(&self.switch).await?;
-        let real = rows.iter().map(|row| row.key.real).find(|real| real.ip() == server(1).ip());
-        let real = real.ok_or_else(|| io::Error::other("s1 is not bound"))?;
-        let mut peer = self.control.start_peer(&self.lab, 2, real, Profile::Fast)?;
-        peer.next::<Seen>().await?;
-        let failure = self.fails(clients, 1, "kill -9 s1 and its agent; a peer tells").await?;
-        self.control.kill_agent(1).await?;
-        self.judge(clients, "a killed server, a peer tells", Duration::from_millis(100), failure).await?;
-        self.control.start_agent(&self.lab, 1, Profile::Fast)?;
-        self.until_active(&SERVERS, PATIENCE).await.map(drop)
-    }
-
-    /// A server hangs: its socket accepts, and nothing answers. Its agent's health command finds out.
-    async fn hung(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let failure =
-            self.fails(clients, 2, "kill -STOP the server of s2; its agent's health command finds out").await?;
-        self.control.signal_server(2, Signal::STOP)?;
-        self.judge(clients, "a hung server", Duration::from_secs(1), failure).await?;
-        self.control.signal_server(2, Signal::CONT)?;
-        self.until_active(&SERVERS, PATIENCE).await.map(drop)
-    }
-
-    /// A server's cables are pulled.
-    async fn cable(&mut self, clients: &mut Clients) -> io::Result<()> {
-        let failure = self.fails(clients, 3, "pull both cables of s3; silence and a failed probe").await?;
-        for cable in ["eth0", "eth1"] {
-            links::set_down(self.lab.node("s3")?, cable)?;
-        }
-        self.judge(clients, "a silent server", Duration::from_secs(1), failure).await?;
-        for cable in ["eth0", "eth1"] {
-            links::set_up(self.lab.node("s3")?, cable)?;
-        }
-        self.mark("plug them in again");
-        self.until_active(&SERVERS, PATIENCE).await.map(drop)
-    }
-
-    /// The leading manager goes, and a new server comes.
-    async fn manager_dies(
-        &mut self,
-        clients: &mut Clients,
-        how: Death,
-        profile: Profile,
-        within: Duration,
-    ) -> io::Result<()> {
+    /// The leading manager goes, a new server comes, and then the manager comes back.
+    async fn manager_dies(&mut self, clients: &mut Clients, how: Death, profile: Profile) -> io::Result<Cost> {
         let leader = self.leader().await?;
+        at_random().await;
         let before = clients.now().await?;
         self.mark(&format!("manager m{leader}, the leader, is {}; s4 starts", how.words()));
-        let start = Instant::now();
+        let (start, at_us) = (Instant::now(), now_us());
         match how {
             Death::Killed => self.control.kill_manager(leader).await?,
-            Death::Hung => {
-                if let Some(process) = self.control.manager(leader) {
-                    process.signal(Signal::STOP)?;
-                }
-            }
+            Death::Hung => self.signal_manager(leader, Signal::STOP)?,
             // It reaches the switch still, and believes that it leads: the switch must refuse it.
             Death::CutOff => links::set_down(self.lab.node(&format!("m{leader}"))?, "eth1")?,
         }
         self.control.start_agent(&self.lab, NEWCOMER, profile)?;
-        let is_well = |rows: &[_]| SERVERS.iter().all(|n| is_active(rows, *n));
-        let mut others_stayed = true;
-        while !is_active(&rows(&self.switch).await?, NEWCOMER) && start.elapsed() < PATIENCE {
-            others_stayed &= is_well(&rows(&self.switch).await?);
+        let (mut took, mut others_stayed) = (None, true);
+        while start.elapsed() < PATIENCE && took.is_none_or(|took| start.elapsed() < took + SETTLED) {
+            let rows = rows(&self.switch).await?;
+            if is_active(&rows, NEWCOMER) {
+                took.get_or_insert(start.elapsed());
+            }
+            others_stayed &= SERVERS.iter().all(|n| is_active(&rows, *n));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let took = start.elapsed();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        others_stayed &= is_well(&rows(&self.switch).await?);
-        let since = clients.now().await?.since(&before);
-        self.say(&format!("  s4 is in service after {} ms; {} failed of {}", took.as_millis(), lost(&since), since.ok));
-        self.promises.add_time(
-            &format!("the leader is {}: a new Add is in force within {:.1} s", how.words(), within.as_secs_f64()),
-            format!("after {} ms, the start of the server included", took.as_millis()),
-            took <= within,
-        );
-        self.promises.add(
-            "  and nothing that is forwarded changes",
-            format!("{} of {} requests failed, other bindings stayed: {others_stayed}", lost(&since), since.ok),
-            lost(&since) == 0 && since.ok > 0 && others_stayed,
-        );
+        let after = clients.now().await?;
+        let since = after.since(&before);
+        let last = Duration::from_micros(after.last_failed_us.saturating_sub(at_us));
+        let cost = Cost { took, last, lost: lost(&since), ok: since.ok, others_stayed };
+        let shown = shown(took.map(|took| (took, took)), 1);
+        self.say(&format!("  s4 is in service {shown}; {} failed of {}", cost.lost, cost.lost + cost.ok));
         match how {
             Death::Killed => {}
-            Death::Hung => {
-                if let Some(process) = self.control.manager(leader) {
-                    process.signal(Signal::CONT)?;
-                }
-            }
+            Death::Hung => self.signal_manager(leader, Signal::CONT)?,
             Death::CutOff => links::set_up(self.lab.node(&format!("m{leader}"))?, "eth1")?,
         }
         // As it was before: both managers, three servers, which it must not have changed its mind about.
         self.start_managers(profile).await?;
         self.control.end_agent(NEWCOMER).await?;
         self.until("s4 gone", PATIENCE, |rows| !is_active(rows, NEWCOMER)).await?;
-        self.until_active(&SERVERS, PATIENCE).await.map(drop)
+        self.until_active(&SERVERS, PATIENCE).await?;
+        Ok(cost)
+    }
+
+    fn signal_manager(&mut self, n: u8, signal: Signal) -> io::Result<()> {
+        self.control.manager(n).map_or(Ok(()), |process| process.signal(signal))
+    }
+
+    fn judge_manager(&mut self, how: Death, within: Duration, costs: &[Cost]) {
+        let took = longest(costs, |cost| cost.took);
+        let (lost, ok) = costs.iter().fold((0, 0), |(lost, ok), cost| (lost + cost.lost, ok + cost.ok));
+        let stayed = costs.iter().all(|cost| cost.others_stayed);
+        self.promises.add_time(
+            &format!("the leader is {}: a new Add is in force within {:.1} s", how.words(), within.as_secs_f64()),
+            format!("{}, the server's start included", shown(took, costs.len())),
+            took.is_some_and(|(longest, _)| longest <= within),
+        );
+        self.promises.add(
+            "  and nothing that is forwarded changes",
+            format!("{lost} of {} requests failed, other bindings stayed: {stayed}", lost + ok),
+            took.is_some() && lost == 0 && ok > 0 && stayed,
+        );
     }
 
     /// The switch restarts with an empty table.
@@ -303,7 +387,8 @@ impl Experiment {
         }
         self.until_active(&SERVERS, PATIENCE).await?;
         let mut clients = Clients::start(self).await?;
-        self.manager_dies(&mut clients, Death::Killed, Profile::Normal, Duration::from_secs(12)).await?;
+        let cost = self.manager_dies(&mut clients, Death::Killed, Profile::Normal).await?;
+        self.judge_manager(Death::Killed, Duration::from_secs(12), &[cost]);
         self.finish(clients.load).await.map(drop)
     }
 }

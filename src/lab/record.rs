@@ -112,7 +112,9 @@ impl Record {
             let failed = since.failed() + since.refused + since.connect_timeouts;
             spread(lines.entry(FAILED.into()).or_default(), step, from, to, failed as f64);
         }
-        let steps = lines.values().map(Vec::len).max().unwrap_or(0);
+        // The last step is left out if it was not whole.
+        let end = loads.iter().filter_map(|ledgers| ledgers.last()).map(|last| seconds(last.at_us)).fold(0.0, f64::max);
+        let steps = (end / step + 1e-6).floor() as usize;
         let failed = lines.remove(FAILED);
         let mut lines: Vec<_> = lines.into_iter().chain(failed.map(|values| (FAILED.to_owned(), values))).collect();
         lines.iter_mut().for_each(|(_, values)| values.resize(steps, 0.0));
@@ -162,7 +164,7 @@ impl Record {
 /// Adds a count that was made evenly between two moments, as rates.
 fn spread(values: &mut Vec<f64>, step: f64, from: f64, to: f64, count: f64) {
     let length = (to - from).max(1e-6);
-    let last = (to / step).floor() as usize;
+    let last = ((to / step).ceil() as usize).saturating_sub(1);
     if values.len() <= last {
         values.resize(last + 1, 0.0);
     }
@@ -191,7 +193,7 @@ mod tests {
         let record = Record::new(&[one, other], 1_000_000, 0.2, version, marks);
         let sum = |name: &str| {
             let line = record.lines().iter().find(|line| line.name == name).unwrap();
-            assert_eq!(line.values.len(), 4);
+            assert_eq!(line.values.len(), 3);
             line.values.iter().sum::<f64>() * 0.2
         };
         assert!(
@@ -199,7 +201,7 @@ mod tests {
         );
         let csv = record.csv();
         assert_eq!(csv.lines().next().unwrap(), "seconds,\"v1\",\"v2\",\"failed\",event");
-        assert_eq!(csv.lines().count(), 5);
+        assert_eq!(csv.lines().count(), 4);
         assert!(csv.lines().nth(2).unwrap().ends_with("\"a \"\"mark\"\"\""), "{csv}");
     }
 }

@@ -58,7 +58,6 @@ struct Report {
 
 #[derive(Debug, Deserialize)]
 struct Server {
-    took_ms: Option<u64>,
     phases_ms: BTreeMap<String, u64>,
 }
 
@@ -113,7 +112,7 @@ struct Found {
     moved: u16,
     /// The fewest servers that took connections at a time.
     fewest: u8,
-    /// The longest time of a server beyond its drain and its boot.
+    /// The longest time a server was away beyond its drain and its boot.
     slowest: Duration,
     trouble: Option<String>,
     /// What became of idle connections.
@@ -176,9 +175,8 @@ async fn roll(
         found.trouble.get_or_insert(why);
     }
     for server in &report.servers {
-        let drained = server.phases_ms.get("draining").copied().unwrap_or(0);
-        let took = Duration::from_millis(server.took_ms.unwrap_or(0).saturating_sub(drained));
-        found.slowest = found.slowest.max(took.saturating_sub(BOOT));
+        let away = server.phases_ms.iter().filter(|(phase, _)| *phase != "draining").map(|(_, spent)| spent).sum();
+        found.slowest = found.slowest.max(Duration::from_millis(away).saturating_sub(BOOT));
     }
     experiment.say(&format!("  roll {n}: {} in {:.1} s", report.outcome, start.elapsed().as_secs_f64()));
     experiment.start_managers(Profile::Fast).await.map(drop)

@@ -70,12 +70,15 @@ enum LabCommand {
         json: bool,
     },
     /// Kill, hang and cut off servers, managers and the switch, and see what clients notice
-    #[command(after_help = "Examples:\n  acm lab failover\n  acm lab failover --out failures\n  \
+    #[command(after_help = "Examples:\n  acm lab failover\n  acm lab failover --times 30 --out failures\n  \
                             acm lab failover --json | jq -r '.promises[] | [.promised, .measured] | @tsv'")]
     Failover {
         /// Leave out the managers' default timers, with which a death takes 12 s
         #[arg(long)]
         quick: bool,
+        /// How often each failure, at random moments; the longest time counts
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        times: u16,
         /// Write failover.csv and failover.svg there
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -138,8 +141,8 @@ pub(super) fn run(args: LabArgs) -> ExitCode {
             let options = rolling::Options { rolls, kill_manager, kill_operator, idle, out, quiet: json };
             tell(json, rolling::tell(options))
         }
-        Some(LabCommand::Failover { quick, out, json }) => {
-            tell(json, failover::tell(failover::Options { quick, out, quiet: json }))
+        Some(LabCommand::Failover { quick, times, out, json }) => {
+            tell(json, failover::tell(failover::Options { quick, times, out, quiet: json }))
         }
         Some(LabCommand::Up { servers, json, fault }) => up(servers, json, &fault).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Exec { lab, node, command }) => exec(lab, &node, &command),

@@ -46,7 +46,7 @@ const FIND_AGAIN: Duration = Duration::from_millis(200);
 /// and later this often.
 const ASK_ALL: Duration = Duration::from_secs(1);
 /// One that is under way is asked this often,
-const ASK: Duration = Duration::from_millis(50);
+const ASK: Duration = Duration::from_millis(20);
 /// and this often when it has been in a phase for
 const ASK_LATER: Duration = Duration::from_millis(500);
 /// this long.
