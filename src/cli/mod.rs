@@ -21,9 +21,11 @@ mod list;
 mod logging;
 mod manager;
 mod managers;
+mod operator;
 pub mod output;
 pub mod ports;
 mod remove;
+mod roll;
 mod rule;
 mod run;
 mod service;
@@ -63,6 +65,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Manager(manager::ManagerArgs),
     Managers(managers::ManagersArgs),
+    Roll(roll::RollArgs),
     Run(run::RunArgs),
     #[command(name = crate::agent::sidecar::pass::EXEC, hide = true)]
     RunExec(run::ExecArgs),
@@ -95,6 +98,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::main(args),
         Command::RunExec(args) => run::exec(&args),
         Command::Managers(args) => verb(args.style(), args.run()),
+        Command::Roll(args) => verb(args.style(), args.run()),
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),

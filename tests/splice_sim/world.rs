@@ -440,7 +440,7 @@ impl World {
 
     /// The number of the switch's answer to a SYN.
     pub(crate) fn cookie_for(&mut self, syn: &[u8]) -> Option<u32> {
-        self.into_plane(0, Packet::plain(syn.to_vec()));
+        self.hand_in(0, Packet::plain(syn.to_vec()));
         self.plane.process(&mut self.batch.frames_mut()[0], self.now, &mut self.out);
         let frames = self.batch.frames().iter().chain(self.out.frames.frames());
         let answer =
