@@ -25,7 +25,7 @@ const CUT_SLICE: usize = 16_384;
 const RESETS: usize = 4;
 
 impl Plane {
-    /// A binding with live flows has left the table: the whole table is walked once from here on.
+    /// A binding with live flows has left the table, or content connections of it are to be left: the whole table is walked once from here on.
     pub(super) fn begin_cutting(&mut self) {
         self.cut_left = self.flows.places();
     }
@@ -41,8 +41,11 @@ impl Plane {
             self.cut_left -= 1;
             if let Some(id) = self.flows.at(self.cut_at) {
                 let flow = self.flows.get(id);
-                if flow.state.is_live() && self.services.binding(flow.binding).cutting.is_some() {
+                let binding = self.services.binding(flow.binding);
+                if flow.state.is_live() && binding.cutting.is_some() {
                     self.cut_flow(id, now, out);
+                } else if flow.state == TcpState::Content && binding.draining.is_some() {
+                    self.leave_idle(id, now, out);
                 }
             }
         }

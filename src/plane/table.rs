@@ -43,6 +43,9 @@ impl Plane {
                     if row.is_draining() && !was_draining && live == 0 {
                         out.notices.push(Notice::Drained { binding: row.id });
                     }
+                    if row.is_draining() && !was_draining && live > 0 && self.content_connections() > 0 {
+                        self.begin_cutting();
+                    }
                 }
                 (Some(gone), None) => match self.services.remove_binding(gone.id) {
                     Some(_) => self.begin_cutting(),

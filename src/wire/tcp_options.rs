@@ -207,7 +207,7 @@ mod tests {
             let timestamps = clocks.map(|(value, echo)| Timestamps { value, echo });
             let options = Options { mss, scale, sack_permitted, timestamps, has_sack: false };
             let written = write(&options);
-            prop_assert!(written.bytes().len() % 4 == 0);
+            prop_assert!(written.bytes().len().is_multiple_of(4));
             prop_assert_eq!(read(&header(written.bytes())), options);
         }
 

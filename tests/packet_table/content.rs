@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acm_switch::acm::rules::{Action, Condition, Rule, Switching, TextMatch};
+use acm_switch::acm::rules::{Action, Condition, Content, Rule, Switching, TextMatch};
 use acm_switch::plane::Verdict;
 use acm_switch::plane::counters::Counter;
 
@@ -372,6 +372,63 @@ pub const ROWS: &[Row] = &[
         assert_eq!(rig.heard_one(0).ack, end + 1);
         rig.pass(Duration::from_secs(14));
         assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("TLS goes by the server name, and is opaque from there on", || {
+        let mut rig = Rig::content(2);
+        for (n, real, group) in [(1, R1, "default"), (2, R2, "shop")] {
+            rig.bind(VIP80, real, n, |binding| binding.will.group = group.parse().unwrap());
+        }
+        let rule = Rule { when: vec![Condition::Sni("shop.example".into())], ..to_group("shop", "/") };
+        rig.service(VIP80, |service| {
+            service.content = Content::Tls;
+            service.rules = vec![rule].into();
+        });
+        rig.settle();
+        let name = b"shop.example";
+        let mut extension = vec![0, 0, 0, name.len() as u8 + 5, 0, name.len() as u8 + 3, 0, 0, name.len() as u8];
+        extension.extend(name);
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0x13, 1, 1, 0, 0, extension.len() as u8]);
+        body.extend(extension);
+        let mut hello = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+        hello.extend(body);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(Seg { data: hello[..40].to_vec(), ..seg(C, VIP80, "PA", 101, first, "") });
+        assert_eq!(rig.heard_one(0).ack, 141);
+        rig.c(Seg { data: hello[40..].to_vec(), ..seg(C, VIP80, "PA", 141, first, "") });
+        let syn = rig.heard_one(2);
+        rig.s(2, seg(R2, C, "SA", 6999, syn.seq + 1, ""));
+        assert_eq!(rig.heard_one(2).data, hello);
+        let end = 101 + hello.len() as u32;
+        assert_eq!(rig.c(seg(C, VIP80, "PA", end, first, "anything")), Verdict::Forwarded);
+        rig.settle();
+        let other = "10.0.0.1:40001";
+        let first = rig.shake(seg(other, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(Seg { data: vec![22, 3, 1, 0, 4, 2, 0, 0, 0], ..seg(other, VIP80, "PA", 101, first, "") });
+        let alert = rig.heard_one(0);
+        assert_eq!((alert.flags.as_str(), &alert.data[..]), ("FPA", &[21, 3, 1, 0, 2, 2, 50][..]));
+    }),
+    ("a drain ends with the last request, not with the last client", || {
+        let mut rig = Rig::content(2);
+        let (first, port) = spliced(&mut rig, GET);
+        let real = if port == 1 { R1 } else { R2 };
+        let end = 101 + GET.len() as u32;
+        rig.drain(VIP80, real, port);
+        rig.poll();
+        assert!(rig.notices.is_empty(), "a response is under way");
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        rig.s(port, seg(real, C, "PA", 7000, end, response));
+        rig.settle();
+        let behind = first.wrapping_add(response.len() as u32);
+        rig.c(seg(C, VIP80, "A", end, behind, ""));
+        let heard = rig.heard();
+        let is_reset = |(by, seg): &(u16, Seg)| *by == u16::from(port) && seg.flags == "RA" && seg.seq == end;
+        assert!(heard.iter().any(is_reset), "{heard:#?}");
+        assert_eq!(format!("{:?}", rig.notices), format!("[Drained {{ binding: BindingId({port}) }}]"));
+        rig.c(seg(C, VIP80, "PA", end, behind, GET));
+        let syn = rig.heard_one(u16::from(3 - port));
+        assert_eq!((syn.flags.as_str(), syn.seq), ("S", end - 1));
     }),
     ("exact RSTs of either side end it", || {
         for by_client in [true, false] {

@@ -10,6 +10,7 @@ use super::connection::{Connection, OWN_SCALE, Stage};
 use super::cookie::{Ends, abilities};
 use super::held::HELD_MAX;
 use super::{CLIENT_SIDE, Packet, mark};
+use crate::acm::rules::Content;
 use crate::base::time::Time;
 use crate::wire::build::{self, Link, Segment};
 use crate::wire::frame::{Egress, FrameBuf};
@@ -128,6 +129,7 @@ impl Plane {
         let abilities = abilities(mss, clocks.map(|clocks| clocks.echo));
         let mut connection = Box::new(Connection {
             place,
+            is_tls: self.services.service(service).row.content == Content::Tls,
             first: (tcp.seq, tcp.ack),
             ends,
             service,

@@ -256,6 +256,7 @@ impl Plane {
         if end <= connection.client_next {
             let is_held = tcp.payload > 0 && connection.is_held(tcp.seq);
             if end > connection.passed || is_held {
+                self.pass_a_part(connection, packet, out);
                 return self.say_again(connection, now, out);
             }
             let fin_passes = has_fin && end == connection.client_next && end == connection.passed;
@@ -311,6 +312,23 @@ impl Plane {
         self.acknowledge_server(connection, out);
         self.acknowledge_client(connection, now, out);
         Verdict::Held
+    }
+
+    /// Of a segment that comes again, what is the client's own to send again and not held here.
+    fn pass_a_part(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) {
+        let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
+        let own = connection.held.as_ref().map_or(connection.passed, |held| held.start());
+        let end = if own < connection.passed { own } else { connection.passed };
+        let count = usize::try_from(end.after(packet.tcp.seq)).unwrap_or(0);
+        let part = &packet.payload()[..count.min(packet.payload().len())];
+        if part.is_empty() || packet.fault().is_some() {
+            return;
+        }
+        let mut seq = packet.tcp.seq + leg.delta;
+        for piece in part.chunks(connection.server_mss(&leg)) {
+            self.send_server(connection, &leg, (TcpFlags::PSH, seq, piece), out);
+            seq = seq + piece.len() as u32;
+        }
     }
 
     /// A segment of a connection that nothing is examined of.

@@ -49,6 +49,8 @@ pub(super) struct Connection {
     pub(super) service: u32,
     /// Its entry in the flow table.
     pub(super) flow: FlowId,
+    /// What it was made for: the client hello of TLS is read, not requests. It stays so if the service is changed.
+    pub(super) is_tls: bool,
     /// The numbers of the segment that began it.
     pub(super) first: (Seq, Seq),
     pub(super) stage: Stage,
@@ -119,6 +121,8 @@ pub(super) struct Watch {
     pub(super) begin: Seq,
     /// Up to where the response was read, as the client sees it.
     pub(super) read: Seq,
+    /// Bytes of it that passed behind a gap and are still to be read.
+    pub(super) ahead: Option<Box<Held>>,
     /// The response has ended, and there.
     pub(super) response_end: Option<Seq>,
 }

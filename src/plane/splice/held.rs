@@ -110,6 +110,11 @@ impl Held {
         self.pieces.len() > 1 || self.pieces.first().is_some_and(|piece| piece.0 > 0)
     }
 
+    /// True if there is no room for another piece.
+    pub(super) fn is_full(&self) -> bool {
+        self.pieces.len() >= PIECES_MAX
+    }
+
     /// True if there is nothing, not even behind a gap.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()

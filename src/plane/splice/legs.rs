@@ -2,7 +2,7 @@
 
 use super::super::admit::Arrival;
 use super::super::counters::Counter;
-use super::super::flow_table::{Flow, Side};
+use super::super::flow_table::{Flow, FlowId, Side};
 use super::super::process::FlowKey;
 use super::super::services::NOBODY;
 use super::super::tcp::TcpState;
@@ -14,7 +14,6 @@ use crate::base::addr::Protocol;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
-use crate::content::answer;
 use crate::wire::parse::TcpFlags;
 
 /// Servers asked for one request before it is refused.
@@ -51,7 +50,7 @@ impl Plane {
         let Some(flow) = self.insert_one(flow, hash, out) else {
             self.counters.add(Counter::FlowTableFull);
             let kind = connection.pending.as_ref().map(|pending| pending.kind).unwrap_or_default();
-            self.say(connection, answer::unavailable(kind), now, out);
+            self.no_server(connection, kind, now, out);
             return;
         };
         self.services.hold_server(binding);
@@ -130,10 +129,35 @@ impl Plane {
             }
             Err(_) => {
                 self.services.service_mut(connection.service).refused += 1;
-                self.counters.add(Counter::ContentNoServer);
-                self.say(connection, answer::unavailable(kind), now, out);
+                self.no_server(connection, kind, now, out);
             }
         }
+    }
+
+    /// A server that may take nothing new, and that nothing is asked of now, is left: so a drain ends with the last
+    /// request, not with the last client.
+    pub(in crate::plane) fn leave_idle(&mut self, id: FlowId, now: Time, out: &mut Out) {
+        let numbers = self.flows.get(id).tcp;
+        let (place, leg) = (numbers.client_next, numbers.server_next);
+        let Some(mut connection) = self.splices.take(place) else { return };
+        self.leave_if_idle(&mut connection, leg, out);
+        self.settle(connection, now, out);
+    }
+
+    /// The same for one server connection of one client.
+    pub(super) fn leave_if_idle(&mut self, connection: &mut Connection, id: u32, out: &mut Out) {
+        let is_parked = connection.active != Some(id) && connection.stage != Stage::Closed;
+        let is_idle = connection.stage == Stage::Head && connection.delivered() == Some(connection.passed);
+        let is_draining = connection
+            .leg(id)
+            .is_some_and(|leg| leg.is_up && leg.is_live && self.services.binding(leg.binding).draining.is_some());
+        if !is_draining || !(is_parked || is_idle) {
+            return;
+        }
+        if is_idle && !is_parked {
+            self.park(connection, out);
+        }
+        self.end_leg(connection, id, out);
     }
 
     /// The present server is set aside, and this one gets the client's bytes from `first` on.

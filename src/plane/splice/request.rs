@@ -12,6 +12,7 @@ use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::content::body::BodyReader;
 use crate::content::head::{HeadMap, HeadReader, Kind, Step};
+use crate::content::hello::{self, Hello};
 use crate::content::refusal::Refusal;
 use crate::content::response::ResponseReader;
 use crate::content::rules::{Facts, Toss};
@@ -48,6 +49,9 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Turn {
+        if connection.is_tls {
+            return self.read_hello(connection, bytes, first, now, out);
+        }
         let limits = self.splices.config.head;
         let mut fresh = None;
         let reader = match &mut connection.head {
@@ -84,6 +88,55 @@ impl Plane {
         }
     }
 
+    /// Reads the client hello of TLS. Nothing behind it is looked at, nothing is decrypted.
+    fn read_hello(&mut self, connection: &mut Connection, bytes: &[u8], first: Seq, now: Time, out: &mut Out) -> Turn {
+        let mut room = std::mem::take(&mut self.splices.room);
+        let course = match hello::read(bytes, usize::from(self.splices.config.head.head), &mut room) {
+            hello::Step::More => None,
+            hello::Step::Hello(hello) => {
+                self.counters.add(Counter::ContentRequest);
+                Some(self.course_of_hello(connection, hello))
+            }
+            hello::Step::NotTls => {
+                self.counters.add(Counter::ContentStranger);
+                Some(self.course_of_stranger(connection.service))
+            }
+            hello::Step::Refused(why) => Some(Course::Refuse(why)),
+        };
+        self.splices.room = room;
+        match course {
+            None => Turn::Incomplete,
+            Some(course) => self.follow_course(connection, course, None, bytes, first, now, out),
+        }
+    }
+
+    fn course_of_hello(&mut self, connection: &Connection, hello: Hello<'_>) -> Course {
+        let toss = Toss { connection: connection.toss, request: self.coins.u64(..) };
+        let slot = self.services.service(connection.service);
+        let Some(rules) = slot.rules.clone() else { return Course::Reset };
+        let decision = rules.set.decide(&Facts::Tls(hello), toss, &mut self.splices.scratch);
+        self.count_decision(connection.service, decision.rule, decision.action);
+        match decision.action {
+            Action::Group(name) => Course::Group(name.clone(), None),
+            // There is no HTTP to say it in.
+            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Course::Reset,
+        }
+    }
+
+    fn count_decision(&mut self, service: u32, rule: Option<usize>, action: &Action) {
+        let slot = self.services.service_mut(service);
+        slot.dropped += u64::from(matches!(action, Action::Drop(_)));
+        if let Some(hits) = rule.and_then(|rule| slot.hits.get_mut(rule)) {
+            *hits += 1;
+        }
+        match action {
+            Action::Drop(_) => self.counters.add(Counter::ContentDropped),
+            Action::Reset => self.counters.add(Counter::ContentReset),
+            Action::Redirect(_) => self.counters.add(Counter::ContentRedirected),
+            Action::Group(_) => {}
+        }
+    }
+
     fn course_of(&mut self, connection: &Connection, map: &HeadMap, bytes: &[u8]) -> Course {
         let toss = Toss { connection: connection.toss, request: self.coins.u64(..) };
         let slot = self.services.service_mut(connection.service);
@@ -111,19 +164,7 @@ impl Plane {
                 Err(why) => Course::Refuse(why),
             },
         };
-        let is_dropped = matches!(action, Action::Drop(_));
-        let rule = decision.rule;
-        let slot = self.services.service_mut(connection.service);
-        slot.dropped += u64::from(is_dropped);
-        if let Some(hits) = rule.and_then(|rule| slot.hits.get_mut(rule)) {
-            *hits += 1;
-        }
-        match action {
-            Action::Drop(_) => self.counters.add(Counter::ContentDropped),
-            Action::Reset => self.counters.add(Counter::ContentReset),
-            Action::Redirect(_) => self.counters.add(Counter::ContentRedirected),
-            Action::Group(_) => {}
-        }
+        self.count_decision(connection.service, decision.rule, action);
         course
     }
 
@@ -192,7 +233,7 @@ impl Plane {
         connection.passed = first + (map.len() + used) as u32;
         let response = ResponseReader::new(map);
         let read = connection.server_next;
-        let watch = Watch { body, response, begin: read, read, response_end: None };
+        let watch = Watch { body, response, begin: read, read, ahead: None, response_end: None };
         match &mut connection.watch {
             Some(old) => **old = watch,
             none => *none = Some(Box::new(watch)),
@@ -216,8 +257,7 @@ impl Plane {
             Err(why) => {
                 self.services.service_mut(connection.service).refused += 1;
                 self.counters.add(why);
-                self.counters.add(Counter::ContentNoServer);
-                self.say(connection, answer::unavailable(kind), now, out);
+                self.no_server(connection, kind, now, out);
                 return Turn::Waiting;
             }
         };
@@ -270,6 +310,9 @@ impl Plane {
         }
         connection.stage = Stage::Head;
         connection.head = None;
+        if let Some(id) = connection.active {
+            self.leave_if_idle(connection, id, out);
+        }
         self.read_held_head(connection, now, out);
     }
 

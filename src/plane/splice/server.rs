@@ -3,7 +3,8 @@
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Stage, Watch};
+use super::held::{HELD_MAX, Held};
 use super::numbers::Shift;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -117,8 +118,8 @@ impl Plane {
         verdict
     }
 
-    /// Reads a server's bytes for where the response ends. What cannot be read yet is not passed on: the server sends it
-    /// again behind what is missing.
+    /// Reads a server's bytes for where the response ends. What lies behind a gap passes, and is kept to be read in its
+    /// turn; what cannot be kept does not pass: the server sends it again.
     fn follow_response(
         &mut self,
         connection: &mut Connection,
@@ -133,28 +134,28 @@ impl Plane {
             return Ok(());
         }
         let ahead = to.after(watch.read) as u32;
-        if u64::from(ahead) <= watch.response.passable() {
+        if watch.ahead.is_none() && u64::from(ahead) <= watch.response.passable() {
             watch.response.pass(u64::from(ahead));
             watch.read = to;
-        } else if from <= watch.read {
+        } else {
             if let Some(fault) = packet.fault() {
                 return Err(Verdict::Dropped(fault));
             }
-            let skip = watch.read.after(from) as usize;
-            let fresh = packet.frame.bytes().get(packet.payload.0 + skip..packet.payload.1).unwrap_or_default();
-            let fed = watch.response.feed(fresh);
-            watch.read = to;
-            if fed.used < fresh.len() {
-                // More than a response: nobody can tell what it is.
-                self.counters.add(Counter::ContentLost);
-                self.follow_no_more(connection, now, out);
-                return Ok(());
+            match watch.read_on(from, packet.payload()) {
+                Some(true) => {}
+                // More than a response, or another than before: nobody can tell what it is.
+                Some(false) => {
+                    self.counters.add(Counter::ContentLost);
+                    self.follow_no_more(connection, now, out);
+                    return Ok(());
+                }
+                None => {
+                    // Too far behind a gap where every byte must be read: the server hears what is missing.
+                    let leg = connection.leg(id).cloned();
+                    leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
+                    return Err(Verdict::Dropped(Counter::ContentGap));
+                }
             }
-        } else {
-            // A gap where every byte must be read: the server hears what is missing.
-            let leg = connection.leg(id).cloned();
-            leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
-            return Err(Verdict::Dropped(Counter::ContentGap));
         }
         match watch.response.progress() {
             Progress::Within => {}
@@ -307,5 +308,37 @@ impl Plane {
         self.counters.add(Counter::FlowCut);
         self.reset_whole(connection, out);
         Some(Verdict::Dropped(Counter::BeingCut))
+    }
+}
+
+impl Watch {
+    /// Reads on with bytes that begin at `from`, keeping what lies behind a gap. False if the response cannot be followed
+    /// any more; `None` if there is no room to keep them.
+    fn read_on(&mut self, from: Seq, bytes: &[u8]) -> Option<bool> {
+        if self.ahead.is_none() && from <= self.read {
+            let fresh = bytes.get(self.read.after(from) as usize..).unwrap_or_default();
+            return Some(self.feed(fresh));
+        }
+        let read = self.read;
+        let ahead = self.ahead.get_or_insert_with(|| Box::new(Held::new(read)));
+        let has_room = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
+        if !has_room || (from > read && ahead.is_full()) {
+            return None;
+        }
+        if ahead.take(from, bytes, HELD_MAX).is_err() {
+            return Some(false);
+        }
+        let mut ahead = self.ahead.take()?;
+        let is_sure = self.feed(ahead.in_order());
+        ahead.release(ahead.end());
+        self.ahead = Some(ahead).filter(|ahead| !ahead.is_empty());
+        Some(is_sure)
+    }
+
+    /// Reads the next bytes. False if they are more than the response.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let fed = self.response.feed(bytes);
+        self.read = self.read + bytes.len() as u32;
+        fed.used == bytes.len()
     }
 }

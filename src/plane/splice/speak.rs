@@ -6,6 +6,8 @@ use super::Packet;
 use super::connection::{Connection, Gone, Stage};
 use crate::base::time::Time;
 use crate::content::answer;
+use crate::content::head::Kind;
+use crate::content::hello;
 use crate::content::refusal::Refusal;
 use crate::wire::parse::TcpFlags;
 
@@ -18,7 +20,17 @@ impl Plane {
             && connection.watch.as_ref().is_none_or(|watch| watch.read != watch.begin);
         match is_amid {
             true => self.reset_whole(connection, out),
+            false if connection.is_tls => self.say(connection, hello::ALERT.to_vec(), now, out),
             false => self.say(connection, answer::refused(why), now, out),
+        }
+    }
+
+    /// There is no server for what the client asks.
+    pub(super) fn no_server(&mut self, connection: &mut Connection, kind: Kind, now: Time, out: &mut Out) {
+        self.counters.add(Counter::ContentNoServer);
+        match connection.is_tls {
+            true => self.reset_whole(connection, out),
+            false => self.say(connection, answer::unavailable(kind), now, out),
         }
     }
 

@@ -61,9 +61,9 @@ pub struct Effects {
 pub enum Sight {
     /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
     Packets,
-    /// At HTTP requests as well, without persistence.
+    /// At HTTP requests and client hellos as well, without persistence.
     Http,
-    /// At requests and client hellos as well.
+    /// At all there is, persistence by cookies included.
     Requests,
 }
 

@@ -285,9 +285,6 @@ impl Control {
         if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
         }
-        if self.sight == Sight::Http && set.content == Some(Content::Tls) {
-            return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into TLS"));
-        }
         let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
         if self.sight == Sight::Http && persists {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version has no persistence by cookies"));
