@@ -175,7 +175,7 @@ pub(crate) fn read_request(head: &str) -> Result<Asked, String> {
 impl Asked {
     /// Server `name`'s answer; whether it closes afterwards.
     pub(crate) fn answer(&self, name: u32, to: &mut Vec<u8>) -> bool {
-        let interim = if self.id.number % 2 == 0 { "100 Continue" } else { "103 Early Hints" };
+        let interim = if self.id.number.is_multiple_of(2) { "100 Continue" } else { "103 Early Hints" };
         let mut head = if self.interim { format!("HTTP/1.1 {interim}\r\n\r\n") } else { String::new() };
         let status = if self.answer == Body::None { "204 No Content" } else { "200 OK" };
         let _ = write!(head, "HTTP/1.1 {status}\r\nServer-Name: s{name}\r\n{}", self.answer.header());
