@@ -325,11 +325,8 @@ impl Raw {
             None => {}
             Some(State::TimeWait) if at.flags & FIN != 0 => self.acknowledge(now),
             Some(State::TimeWait) => {}
-            Some(State::Gone) => {
-                if at.flags & RST == 0 && self.dialogue.errand.ending != Ending::Vanishes {
-                    self.segment(RST, if at.flags & ACK != 0 { ack } else { 0 }, &[], now);
-                }
-            }
+            Some(State::Gone) if at.flags & RST != 0 || self.dialogue.errand.ending == Ending::Vanishes => {}
+            Some(State::Gone) => self.segment(RST, if at.flags & ACK != 0 { ack } else { 0 }, &[], now),
             Some(State::Opening) => self.hear_opening(frame, at.flags, seq, ack, now),
             Some(State::Open) => {
                 let clock = self.uses_timestamps.then(|| self.clock(now));
