@@ -40,7 +40,8 @@ impl Browser {
     }
 
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
-        if !self.has_left {
+        // Its station still answers for its address: smoltcp would have no time for others while it asks in vain.
+        if !self.has_left || frame[12..14] == [8, 6] {
             self.host.hear(frame, now);
         }
     }

@@ -318,14 +318,15 @@ impl Raw {
             return;
         }
         let (seq, ack) = (be32(frame, at.tcp + 4), be32(frame, at.tcp + 8));
+        if frame[26..30] != self.ends.1.0.octets() {
+            return self.refuse(frame);
+        }
         match self.state {
             None => {}
             Some(State::TimeWait) if at.flags & FIN != 0 => self.acknowledge(now),
             Some(State::TimeWait) => {}
-            Some(State::Gone) if at.flags & RST == 0 && self.dialogue.errand.ending != Ending::Vanishes => {
-                self.segment(RST, if at.flags & ACK != 0 { ack } else { 0 }, &[], now);
-            }
-            Some(State::Gone) => {}
+            Some(State::Gone) if at.flags & RST != 0 || self.dialogue.errand.ending == Ending::Vanishes => {}
+            Some(State::Gone) => self.segment(RST, if at.flags & ACK != 0 { ack } else { 0 }, &[], now),
             Some(State::Opening) => self.hear_opening(frame, at.flags, seq, ack, now),
             Some(State::Open) => {
                 let clock = self.uses_timestamps.then(|| self.clock(now));
@@ -336,6 +337,20 @@ impl Raw {
         if self.state == Some(State::Open) {
             self.say(now);
         }
+    }
+
+    /// A segment of a connection that this host knows nothing of.
+    fn refuse(&mut self, frame: &[u8]) {
+        let Some(at) = parts(frame).filter(|at| at.flags & (RST | ACK) == ACK) else { return };
+        let address = |from: usize| [frame[from], frame[from + 1], frame[from + 2], frame[from + 3]];
+        let mut refusal = Vec::new();
+        PacketBuilder::ethernet2(self.mac.0, frame[6..12].try_into().expect("six bytes"))
+            .ipv4(address(30), address(26), 64)
+            .tcp(be16(frame, at.tcp + 2), be16(frame, at.tcp), be32(frame, at.tcp + 8), 0)
+            .rst()
+            .write(&mut refusal, &[])
+            .expect("a Vec takes every frame");
+        self.outbox.push(refusal);
     }
 
     fn answer_arp(&mut self, question: &[u8]) {

@@ -119,7 +119,7 @@ fn join(last: &mut Packet, next: &Packet) -> bool {
         Gso::Segments { size, .. } => usize::from(size),
     };
     let ordinary = (a.flags | b.flags) & (SYN | RST) == 0 && a.flags & (FIN | PSH) == 0;
-    let fits = have > 0 && more > 0 && more <= size && have % size == 0 && have + more <= SUPER_MAX;
+    let fits = have > 0 && more > 0 && more <= size && have.is_multiple_of(size) && have + more <= SUPER_MAX;
     if !ordinary || !fits || !follows || next.offload != Offload::NONE || header(last, a) != header(next, b) {
         return false;
     }

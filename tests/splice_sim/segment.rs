@@ -98,7 +98,7 @@ pub(crate) fn read_options(mut bytes: &[u8]) -> Options {
         match (kind, &option[2..]) {
             (3, [scale]) => found.scale = Some(*scale),
             (4, []) => found.sack = true,
-            (5, blocks) if blocks.len() % 8 == 0 => {
+            (5, blocks) if blocks.len().is_multiple_of(8) => {
                 found.blocks = blocks.chunks(8).map(|block| (be32(block, 0), be32(block, 4))).collect();
             }
             (8, clocks) if clocks.len() == 8 => found.clock = Some((be32(clocks, 0), be32(clocks, 4))),

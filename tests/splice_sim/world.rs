@@ -303,8 +303,8 @@ impl World {
             let next_is_more = self.road.peek().is_some_and(|Reverse(next)| {
                 next.at <= self.now && matches!(next.to, To::Plane(_)) && self.batch.room() > 0
             });
-            let waits_for_more = self.plan.in_batches && next_is_more;
-            if !self.batch.is_empty() && !waits_for_more {
+            let waits = self.plan.in_batches && next_is_more;
+            if !waits && !self.batch.is_empty() {
                 self.process();
             }
         }
