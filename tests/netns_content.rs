@@ -359,7 +359,8 @@ fn main() -> ExitCode {
     // Two cores: labs beside one another would measure each other.
     arguments.test_threads = Some(1);
     let obstacle = if arguments.list { None } else { obstacle() };
-    let tests: [(&str, fn() -> Outcome, Option<String>); 9] = [
+    type Test = (&'static str, fn() -> Outcome, Option<String>);
+    let tests: [Test; 9] = [
         ("mixed_requests", mixed_requests, None),
         ("new_connections", new_connections, None),
         ("curl", curl, lacks("curl")),
