@@ -1,5 +1,7 @@
 //! What happened when in an experiment: the ledgers of its load generators, cut into steps of time, as CSV and drawing.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
@@ -168,10 +170,10 @@ fn spread(values: &mut Vec<f64>, step: f64, from: f64, to: f64, count: f64) {
     if values.len() <= last {
         values.resize(last + 1, 0.0);
     }
-    for n in (from / step).floor() as usize..=last {
+    for (n, value) in values.iter_mut().enumerate().skip((from / step).floor() as usize) {
         let (begin, end) = (n as f64 * step, (n + 1) as f64 * step);
         let within = (to.min(end) - from.max(begin)).max(0.0);
-        values[n] += count * within / length / step;
+        *value += count * within / length / step;
     }
 }
 

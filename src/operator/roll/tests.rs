@@ -125,10 +125,11 @@ fn web() -> Name {
     "web".parse().unwrap()
 }
 
+/// Something on its way to somebody.
 enum Flight {
-    ToAll(Message),
-    ToAgent(usize, Message),
-    ToOperator(usize, StandingRow),
+    All(Message),
+    Agent(usize, Message),
+    Operator(usize, StandingRow),
 }
 
 struct World {
@@ -187,27 +188,27 @@ impl World {
         let answer = |world: &mut World, n: usize, roll: Option<u64>| {
             let row = world.servers[n].row(roll, world.now);
             if !world.servers[n].silent {
-                world.send(|| Flight::ToOperator(n, row.clone()));
+                world.send(|| Flight::Operator(n, row.clone()));
             }
         };
         match flight {
-            Flight::ToAll(Message::Who { roll, .. }) => (0..self.servers.len()).for_each(|n| answer(self, n, roll)),
-            Flight::ToAgent(n, Message::Who { roll, .. }) => answer(self, n, roll),
-            Flight::ToAgent(n, Message::Restart(restart)) => {
+            Flight::All(Message::Who { roll, .. }) => (0..self.servers.len()).for_each(|n| answer(self, n, roll)),
+            Flight::Agent(n, Message::Who { roll, .. }) => answer(self, n, roll),
+            Flight::Agent(n, Message::Restart(restart)) => {
                 assert_eq!(restart.bindings, [self.servers[n].key]);
                 if !self.servers[n].silent {
                     self.servers[n].command(&restart, &mut self.coins, self.now);
                 }
                 answer(self, n, Some(restart.roll));
             }
-            Flight::ToOperator(n, row) => {
+            Flight::Operator(n, row) => {
                 let said = Standings { part: 0, parts: 1, rows: vec![row] };
                 let sender = Sender { key: KeyId(3), node: NodeId(n as u64 + 1) };
                 if let Some(operator) = &mut self.operator {
                     operator.standings(sender, SocketAddr::from(([10, 0, 0, 1], 1)), &said, self.now);
                 }
             }
-            Flight::ToAll(other) | Flight::ToAgent(_, other) => panic!("{other:?}"),
+            Flight::All(other) | Flight::Agent(_, other) => panic!("{other:?}"),
         }
     }
 
@@ -227,9 +228,9 @@ impl World {
         }
         for action in operator.actions() {
             match action {
-                Action::Say(To::All, message) => self.send(|| Flight::ToAll(message.clone())),
+                Action::Say(To::All, message) => self.send(|| Flight::All(message.clone())),
                 Action::Say(To::One(sender, _), message) => {
-                    self.send(|| Flight::ToAgent(sender.node.0 as usize - 1, message.clone()));
+                    self.send(|| Flight::Agent(sender.node.0 as usize - 1, message.clone()));
                 }
                 Action::Tell(news) => self.news.push(news),
             }
