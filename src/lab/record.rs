@@ -170,8 +170,7 @@ fn spread(values: &mut Vec<f64>, step: f64, from: f64, to: f64, count: f64) {
     if values.len() <= last {
         values.resize(last + 1, 0.0);
     }
-    let first = (from / step).floor() as usize;
-    for (n, value) in values.iter_mut().enumerate().take(last + 1).skip(first) {
+    for (n, value) in values.iter_mut().enumerate().skip((from / step).floor() as usize) {
         let (begin, end) = (n as f64 * step, (n + 1) as f64 * step);
         let within = (to.min(end) - from.max(begin)).max(0.0);
         *value += count * within / length / step;

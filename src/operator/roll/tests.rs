@@ -125,6 +125,7 @@ fn web() -> Name {
     "web".parse().unwrap()
 }
 
+/// Something on its way to somebody.
 enum Flight {
     All(Message),
     Agent(usize, Message),
