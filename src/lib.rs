@@ -33,6 +33,7 @@
 //! | 3 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
 //! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
+//! | 3 | [`agent`] | the client module: inside a service, or beside it in `acm run`; speaks only beacons | base, acm, beacon |
 //! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
 //! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
@@ -42,6 +43,7 @@
 //! in thin places: files named `task.rs`, `switch/worker.rs`, `port/`, `lab/`, `cli/`.
 
 pub mod acm;
+pub mod agent;
 pub mod api;
 pub mod base;
 pub mod beacon;

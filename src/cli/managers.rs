@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::control_plane::random;
 use super::failure::Failure;
 use super::manager::config::ManagerConfig;
 use super::output::{self, Style};
 use crate::acm::error::AcmError;
 use crate::base::span::Span;
 use crate::base::time::Time;
+use crate::beacon::config::random;
 use crate::beacon::datagram::DATAGRAM_MAX;
 use crate::beacon::gate::{Config, Gate};
 use crate::beacon::key::KeyRing;

@@ -216,11 +216,11 @@ impl Backend {
         ServiceRow {
             service: self.service,
             id: ServiceId(self.id.into()),
+            groups: scheduler.map(group).into_iter().collect(),
+            drops: vec![],
             content: Content::None,
             switching: Switching::default(),
             default_action: Action::default_action(),
-            groups: scheduler.map(group).into_iter().collect(),
-            drops: vec![],
             rules: vec![],
             health: self.default_health(),
             // It takes the connection and closes it.
