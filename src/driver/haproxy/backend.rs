@@ -221,9 +221,6 @@ impl Backend {
             default_action: Action::default_action(),
             groups: scheduler.map(group).into_iter().collect(),
             drops: vec![],
-            content: Content::None,
-            switching: Switching::default(),
-            default_action: Action::default_action(),
             rules: vec![],
             health: self.default_health(),
             // It takes the connection and closes it.
