@@ -280,8 +280,8 @@ impl AcmSwitch for LocalSwitch {
 
     fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
         Box::pin(async move {
-            let snapshot = self.shared.snapshot().await?;
-            let tally = Tally { bindings: snapshot.bindings, services: snapshot.services, ..Tally::default() };
+            let Snapshot { bindings, services, rules, .. } = self.shared.snapshot().await?;
+            let tally = Tally { bindings, services, rules };
             let now = self.shared.clock.now();
             Ok(rows::listing(&self.shared.publication.table(), &tally, filter, now))
         })

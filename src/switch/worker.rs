@@ -25,7 +25,7 @@ use super::publication::Publication;
 use super::task::Clock;
 use crate::acm::error::AcmError;
 use crate::acm::switch::{PortStatistics, Statistics};
-use crate::base::id::{BindingId, Generation, PortId, ServiceId};
+use crate::base::id::{BindingId, Generation, Name, PortId, ServiceId};
 use crate::base::time::Time;
 use crate::plane::{Notice, Out, Plane, Verdict};
 use crate::port::Port;
@@ -77,6 +77,8 @@ pub(super) struct Snapshot {
     pub(super) bindings: AHashMap<BindingId, (u64, u64)>,
     /// Admitted, dropped and refused of each service.
     pub(super) services: AHashMap<ServiceId, (u64, u64, u64)>,
+    /// Requests each content rule decided about.
+    pub(super) rules: AHashMap<(ServiceId, Name), u64>,
     /// The whole switch.
     pub(super) statistics: Statistics,
 }
@@ -373,6 +375,7 @@ impl Worker {
         Snapshot {
             bindings: self.plane.binding_counts().collect(),
             services: self.plane.service_counts().collect(),
+            rules: self.plane.rule_hits().map(|(service, rule, hits)| ((service, rule.clone()), hits)).collect(),
             statistics,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use acm_switch::acm::conformance::{Attempt, Bench, Connection, Fate as Verdict, Plan, Testbed};
+use acm_switch::acm::rules::request::{Request, Served};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{Refusal, ServiceKey};
 use acm_switch::base::addr::Mac;
@@ -108,7 +109,12 @@ impl Net {
             for (n, end) in self.ends.iter().enumerate() {
                 for frame in end.take() {
                     idle = false;
-                    let answers = self.machines.lock().unwrap()[n].hear(&frame.bytes);
+                    let mut machines = self.machines.lock().unwrap();
+                    let mut answers = machines[n].hear(&frame.bytes);
+                    if n > 0 {
+                        answers.extend(machines[n].answer_requests());
+                    }
+                    drop(machines);
                     answers.iter().for_each(|answer| assert!(end.push(answer)));
                 }
             }
@@ -151,14 +157,14 @@ impl Net {
         }
     }
 
-    async fn open(&self, client: SocketAddr, service: ServiceKey) -> Attempt {
-        let tuple: Tuple = (v4(client), v4(service.addr));
+    /// One SYN, and what the client hears of it.
+    async fn connect(&self, tuple: Tuple) -> Result<(), Refusal> {
         let vip = *tuple.1.ip();
         if !self.machines.lock().unwrap()[0].neighbours.contains_key(&vip) {
             self.client(|machine| machine.ask(*tuple.0.ip(), vip));
             let known = self.until(SILENCE, |machines| machines[0].neighbours.get(&vip).copied()).await;
             if known.is_none() {
-                return Attempt::Refused(Refusal::Silent);
+                return Err(Refusal::Silent);
             }
         }
         let is_retry =
@@ -168,9 +174,16 @@ impl Net {
             .until(SILENCE, |machines| Some(machines[0].connections[&tuple].fate).filter(|fate| *fate != Fate::Opening))
             .await;
         match fate {
-            Some(Fate::Open) => {}
-            Some(_) => return Attempt::Refused(Refusal::Reset),
-            None => return Attempt::Refused(Refusal::Silent),
+            Some(Fate::Open) => Ok(()),
+            Some(_) => Err(Refusal::Reset),
+            None => Err(Refusal::Silent),
+        }
+    }
+
+    async fn open(&self, client: SocketAddr, service: ServiceKey) -> Attempt {
+        let tuple: Tuple = (v4(client), v4(service.addr));
+        if let Err(how) = self.connect(tuple).await {
+            return Attempt::Refused(how);
         }
         let mut opened = self.opened.lock().unwrap();
         opened.push(tuple);
@@ -178,6 +191,22 @@ impl Net {
         drop(opened);
         let (_, server) = self.server_of(&tuple).expect("an open connection is with a server");
         Attempt::To(connection, SocketAddr::V4(server.0))
+    }
+
+    /// A request on the connection of this tuple, which is opened if there is none.
+    async fn ask(&self, tuple: Tuple, request: &Request) -> Served {
+        let is_open =
+            self.machines.lock().unwrap()[0].connections.get(&tuple).is_some_and(|known| known.fate == Fate::Open);
+        if !is_open && let Err(how) = self.connect(tuple).await {
+            return Served::Unconnected(how);
+        }
+        let had = self.machines.lock().unwrap()[0].connections[&tuple].received.len();
+        self.client(|machine| machine.send(&tuple, &head(request)));
+        let served = self.until(PATIENCE, |machines| {
+            let connection = &machines[0].connections[&tuple];
+            served(&connection.received[had..]).or((connection.fate == Fate::Reset).then_some(Served::Reset))
+        });
+        served.await.unwrap_or_else(|| panic!("no answer to {request:?}"))
     }
 
     async fn fate(&self, connection: Connection) -> Verdict {
@@ -222,6 +251,31 @@ impl Net {
     }
 }
 
+/// A request as its bytes.
+fn head(request: &Request) -> Vec<u8> {
+    let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target, request.host);
+    request.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    (head + "\r\n").into_bytes()
+}
+
+/// Who gave this answer, once it is there whole: a server, whose body is its address, or the switch.
+fn served(answer: &[u8]) -> Option<Served> {
+    let answer = std::str::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let field = |name: &str| {
+        let of = |line: &'_ str| {
+            line.split_once(':').map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        head.lines().filter_map(of).find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let length = field("content-length").map_or(0, |length| length.parse().expect("a number"));
+    let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (body.len() >= length).then(|| match body.trim().parse() {
+        Ok(real) if status == 200 => Served::By(real),
+        _ => Served::Answered(status, field("location")),
+    })
+}
+
 impl Bench for Fabric {
     fn switch(&self) -> &dyn AcmSwitch {
         &*self.switch
@@ -261,5 +315,9 @@ impl Testbed for Fabric {
 
     fn pass(&self, time: Duration) -> Answer<'_, ()> {
         Box::pin(tokio::time::sleep(time))
+    }
+
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), request).await) })
     }
 }

@@ -35,6 +35,8 @@ pub struct Connection {
     pub rcv_nxt: u32,
     /// Data received, in order.
     pub received: Vec<u8>,
+    /// How much of it are requests that were answered.
+    pub answered: usize,
     /// Resets that a real stack would not have accepted.
     pub bogus_resets: u32,
 }
@@ -129,6 +131,7 @@ impl Machine {
                 snd_nxt: isn.wrapping_add(1),
                 rcv_nxt: 0,
                 received: vec![],
+                answered: 0,
                 bogus_resets: 0,
             },
         );
@@ -158,6 +161,22 @@ impl Machine {
         connection.snd_nxt = connection.snd_nxt.wrapping_add(1);
         connection.fate = Fate::Closed;
         frame
+    }
+
+    /// The answers to HTTP requests without a body that have come whole: each names the real that gives it.
+    pub fn answer_requests(&mut self) -> Vec<Vec<u8>> {
+        let asks = |connection: &Connection| {
+            connection.fate == Fate::Open && connection.received[connection.answered..].ends_with(b"\r\n\r\n")
+        };
+        let asked: Vec<Tuple> =
+            self.connections.iter().filter(|(_, connection)| asks(connection)).map(|(tuple, _)| *tuple).collect();
+        let answer = |machine: &mut Machine, tuple: Tuple| {
+            let connection = machine.connections.get_mut(&tuple).expect("found above");
+            connection.answered = connection.received.len();
+            let body = tuple.0.to_string();
+            machine.send(&tuple, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        };
+        asked.into_iter().map(|tuple| answer(self, tuple)).collect()
     }
 
     /// A datagram.
@@ -302,6 +321,7 @@ impl Machine {
             snd_nxt: isn.wrapping_add(1),
             rcv_nxt: seq.wrapping_add(1),
             received: vec![],
+            answered: 0,
             bogus_resets: 0,
         };
         self.connections.insert(tuple, connection);
