@@ -3,7 +3,8 @@
 //! The first [`bind`] of a process reads the configuration (`ACM_CONFIG`, or `/etc/acm/agent.toml`) and starts the agent:
 //! one thread with a runtime of its own, so that any program may use it, with or without `async`. From then on the agent
 //! has SIGTERM and SIGINT: it takes every binding back, waits until nothing is left of them or the configured drain is
-//! over, and ends the process with 0. Meanwhile the program goes on serving. A second signal ends it at once.
+//! over, and ends the process with 0. Meanwhile the program goes on serving. A second signal ends it at once. Keys are
+//! read at the start only; `acm run` reads them anew on SIGHUP.
 //!
 //! For an `async` program: `TcpListener::from_std(listener.try_clone()?)`, non-blocking, and keep the [`Listener`].
 

@@ -243,6 +243,8 @@ impl Host {
             if asked_to_end {
                 if ends {
                     warn!("asked a second time: ends at once");
+                    self.agent.leave(self.clock.now());
+                    self.perform();
                     std::process::exit(130);
                 }
                 ends = true;

@@ -227,8 +227,10 @@ fn a_crash_is_told_at_once_and_restarts_wait_longer_each_time() {
     }
     assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
     world.healthy = true;
-    let at = world.now + Duration::from_secs(11);
-    world.until(at);
+    let crashed = world.now;
+    world.until(crashed + Duration::from_millis(19_900));
+    assert_eq!(world.who(None), [(Standing::Failing, None)], "it may crash again");
+    world.until(crashed + Duration::from_secs(22));
     assert_eq!(world.who(None), [(Standing::Bound, None)]);
     world.did();
     let at = world.now + Duration::from_secs(20);
@@ -256,6 +258,8 @@ fn a_command_that_is_finished_or_cannot_start_ends_all() {
     world.exited(0, Exit::Code(0));
     assert_eq!(world.sidecar.over(), None);
     // What was installed and is gone for a moment, during an update, is no typing mistake.
+    world.until(secs(1));
+    assert_eq!(world.did(), ["start 0", "start 0"]);
     world.exited(0, Exit::NotStarted(127));
     assert_eq!(world.sidecar.over(), None);
 }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! An exit nobody asked for is a crash, and taken out of service at once; with exit code 0 the command is finished, and
-//! taken back for good. What the rule of restarts makes of both is in [`Restarts`].
+//! taken back for good. After a crash it is started again after a pause, and announced when it has lived for as long as
+//! that, so that one that crashes again and again is not bound and unbound each time. What the rule of restarts makes of both is in [`Restarts`].
 
 use std::time::Duration;
 
@@ -166,8 +167,10 @@ pub(super) struct Instance {
     rolls: Rolls,
     started: Time,
     crashes: u32,
-    /// It was healthy once: its command is not a typing mistake.
-    has_served: bool,
+    /// Processes started so far.
+    starts: u32,
+    /// After a crash: how long the next process must have run before it is announced.
+    probation: Duration,
     checking: bool,
     /// The check under way is one of the process before.
     check_is_stale: bool,
@@ -186,7 +189,8 @@ impl Instance {
             rolls: Rolls::default(),
             started: now,
             crashes: 0,
-            has_served: false,
+            starts: 0,
+            probation: Duration::ZERO,
             checking: false,
             check_is_stale: false,
             check_at: Time::NEVER,
@@ -252,7 +256,7 @@ impl Instance {
         };
         self.goal = Goal::Run;
         self.rolls.come_to(Phase::Checking, now);
-        (self.started, self.failed_checks) = (now, 0);
+        (self.started, self.starts, self.failed_checks) = (now, self.starts.saturating_add(1), 0);
         self.state = State::Checking(now + within);
         self.check_at = now;
         self.check_is_stale = self.checking;
@@ -272,8 +276,10 @@ impl Instance {
             _ => Time::NEVER,
         };
         match (self.state, health) {
+            // It crashed a moment ago: one that lives as short again is not worth announcing.
+            (State::Checking(_), Ok(())) if now.since(self.started) < self.probation => {}
             (State::Checking(_), Ok(())) => {
-                self.has_served = true;
+                self.probation = Duration::ZERO;
                 self.state = State::Serving;
                 self.check_at = if self.treatment.watched { now + self.treatment.interval } else { Time::NEVER };
                 self.rolls.come_to(Phase::Adding, now);
@@ -318,7 +324,8 @@ impl Instance {
         let why = exit.words();
         self.rolls.fail(&why, now);
         let is_finished = match self.treatment.restarts {
-            _ if matches!(exit, Exit::NotStarted(_)) && !self.has_served => true,
+            // A typing mistake; later it is an update that is half done.
+            _ if matches!(exit, Exit::NotStarted(_)) && self.starts == 1 => true,
             Restarts::Never => true,
             Restarts::OnFailure => exit == Exit::Code(0),
             Restarts::Always => false,
@@ -334,6 +341,7 @@ impl Instance {
         }
         let pause = (BACKOFF_MIN * 2u32.saturating_pow(self.crashes.min(10))).min(BACKOFF_MAX);
         self.crashes += 1;
+        self.probation = pause.min(self.treatment.start_within / 2);
         self.state = State::Waiting(now + pause);
         self.acts.push(Act::Fail(why));
     }
@@ -344,6 +352,7 @@ impl Instance {
             Goal::End(code) => self.state = State::Over(code),
             Goal::Run | Goal::Restart(_) => {
                 self.rolls.come_to(Phase::Restarting, now);
+                self.probation = Duration::ZERO;
                 self.start(now);
             }
         }

@@ -146,6 +146,12 @@ impl Sidecar {
         self.agent.rotate(ring, sign_with)
     }
 
+    /// It ends and takes nothing back: managers look at once.
+    pub fn leave(&mut self, now: Time) {
+        self.agent.leave(now);
+        self.settle(now);
+    }
+
     /// Everything is to end.
     pub fn end(&mut self, now: Time) {
         self.places.iter_mut().for_each(|place| place.instance.end(now));

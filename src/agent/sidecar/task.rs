@@ -280,6 +280,8 @@ impl Host {
         };
         // One that hangs in the kernel cannot be waited for.
         let _ = tokio::time::timeout(Duration::from_secs(1), ends).await;
+        self.sidecar.leave(self.clock.now());
+        self.perform();
         INTERRUPTED
     }
 }
