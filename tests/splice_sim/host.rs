@@ -12,7 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::segment::{ACK, FIN, be32, nonsense, parts, seal};
+use super::segment::{ACK, FIN, be16, be32, nonsense, parts, seal};
 
 thread_local! {
     /// What the clock of the host at work shows; smoltcp asks a function without arguments.
@@ -90,6 +90,9 @@ impl Host {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
+        if is_closed_window(&frame) {
+            return;
+        }
         match split_fin(&frame) {
             Some(two) => self.queues.inbound.extend(two),
             None => self.queues.inbound.push_back(frame),
@@ -112,6 +115,12 @@ impl Host {
         let at = self.interface.poll_at(instant(now), &self.sockets)?;
         Some(Time::from_micros(at.total_micros().max(0) as u64))
     }
+}
+
+/// A bare acknowledgement that closes the window. smoltcp believes one that was overtaken by a later one, and then never asks
+/// again whether the window is open, so it does not hear them: it sends, and sends again what was not taken.
+fn is_closed_window(frame: &[u8]) -> bool {
+    parts(frame).is_some_and(|at| at.flags == ACK && at.payload == at.end && be16(frame, at.tcp + 14) == 0)
 }
 
 /// smoltcp probes with a byte of nothing, which it sends even where real bytes are under way; Linux's probes are empty.
