@@ -12,7 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::segment::{ACK, FIN, be16, be32, nonsense, parts, seal};
+use super::segment::{ACK, FIN, RST, be16, be32, nonsense, parts, seal};
 
 thread_local! {
     /// What the clock of the host at work shows; smoltcp asks a function without arguments.
@@ -41,6 +41,7 @@ pub(crate) struct Host {
     manner: Manner,
     /// Nonsense that it was sent.
     pub(crate) wrong: Vec<String>,
+    pub(crate) has_heard_reset: bool,
 }
 
 impl Host {
@@ -50,7 +51,7 @@ impl Host {
         config.random_seed = seed_for(manner.first_isn);
         let mut interface = Interface::new(config, &mut queues, instant(now));
         interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(ip.into(), 8)).expect("room for one"));
-        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, wrong: vec![] }
+        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, wrong: vec![], has_heard_reset: false }
     }
 
     fn socket(&self) -> tcp::Socket<'static> {
@@ -90,6 +91,7 @@ impl Host {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
+        self.has_heard_reset |= parts(&frame).is_some_and(|at| at.flags & RST != 0);
         if is_closed_window(&frame) {
             return;
         }
