@@ -33,6 +33,8 @@
 //! | 4 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
 //! | 3 | [`api`] | the native API over HTTP | base, acm |
 //! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
+//! | 3 | [`agent`] | the client module: inside a service, or beside it in `acm run`; speaks only beacons | base, acm, beacon |
+//! | 3 | [`operator`] | what operators have agents do: a rolling restart, pure; speaks only beacons | base, acm, beacon |
 //! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
 //! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
@@ -42,6 +44,7 @@
 //! in thin places: files named `task.rs`, `switch/worker.rs`, `port/`, `lab/`, `cli/`.
 
 pub mod acm;
+pub mod agent;
 pub mod api;
 pub mod base;
 pub mod beacon;
@@ -52,6 +55,7 @@ pub mod driver;
 pub mod health;
 pub mod lab;
 pub mod manager;
+pub mod operator;
 pub mod plane;
 pub mod port;
 pub mod switch;

@@ -268,6 +268,11 @@ fn errors_are_one_line_with_field_and_code() {
         (format!("remove {VIP} {REAL} --force --deadline 3s"), "--force"),
         ("list --state asleep".to_owned(), "asleep"),
         ("dorp".to_owned(), "dorp"),
+        ("roll".to_owned(), "SERVICE"),
+        ("roll web --at-once 0".to_owned(), "25%"),
+        ("roll web --availability 100%".to_owned(), "99.99%"),
+        ("roll web --availability 99% --drain 1s".to_owned(), "--drain"),
+        ("roll web --resume=latest".to_owned(), "latest"),
         ("list --switch ftp://x".to_owned(), "unix:PATH"),
     ] {
         let said = served.run(&words);
@@ -285,6 +290,33 @@ fn an_unreachable_switch_is_exit_code_3() {
     let nowhere = Said::of(acm("list --switch unix:/nonexistent/acm.sock").output().unwrap(), "list");
     assert_eq!((nowhere.code, nowhere.err.lines().count()), (3, 1), "{nowhere:?}");
     assert!(nowhere.err.contains("acm switch") && nowhere.err.contains("--switch"), "{nowhere:?}");
+}
+
+#[test]
+fn a_roll_says_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let secret = path("secret", "0123456789abcdef0123456789abcdef\n");
+    let key = format!("[network]\npeers = [\"127.0.0.1:9\"]\n[[key]]\nid = 3\nsecret_file = {secret:?}\n");
+    let (no_operator, nobody) = (path("no", &key), path("nobody", &format!("{key}operator = true\n")));
+    for (config, more, code, says) in [
+        ("/nonexistent/acm.toml", "", 1, "/nonexistent/acm.toml"),
+        (&no_operator, "", 1, "operator = true"),
+        (&nobody, "--wait-healthy 1ms", 1, "--wait-healthy"),
+        (&nobody, "--drain 2days", 1, "--drain"),
+        (&nobody, "", 4, "no agent of `web` answered"),
+    ] {
+        let words = format!("roll web --config {config} {more}");
+        let said = Said::of(acm(&words).output().unwrap(), &words);
+        assert_eq!((said.code, said.err.lines().count(), said.out.as_str()), (code, 1, ""), "{words}: {said:?}");
+        assert!(said.err.starts_with("acm: ") && said.err.contains(says), "{words}: {said:?}");
+    }
 }
 
 #[test]

@@ -229,14 +229,17 @@ fn wrong_switches_are_caught() {
     }
 }
 
-/// It keeps rules and says that its plane does not look into requests.
+/// Persistence by cookies is what it lacks.
 const LOCAL_LACKS: [Feature; 1] = [Feature::ContentRules];
 
-/// Everything passes, but for what content rules need.
+/// Everything passes, but for what content rules need: persistence, and clients that ask requests, which the small network
+/// of this test has none of. Those are shown as skipped; `splice_sim` and `netns_content` have such clients.
 fn conforms_but_for_content(report: &Report) {
     let is_content = |ending: &Ending| matches!(ending, Ending::Cannot { feature: Feature::ContentRules, .. });
     let excused = report.endings.iter().filter(|(_, ending)| is_content(ending)).count();
-    assert!(report.is_conformant() && report.skipped() == 0 && report.cannot() == excused, "{report}");
+    let asks = |ending: &Ending| matches!(ending, Ending::Skipped(why) if why.contains("asks requests"));
+    let unasked = report.endings.iter().filter(|(_, ending)| asks(ending)).count();
+    assert!(report.is_conformant() && report.skipped() == unasked && report.cannot() == excused, "{report}");
     let of_content = conformance::cases().filter(|case| case.room == Room::Content).count();
     assert!(excused < of_content, "rules are kept, listed and edited all the same\n{report}");
 }

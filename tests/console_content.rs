@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acm_switch::acm::list::{Filter, ServiceRow};
+use acm_switch::acm::error::{AcmError, Feature};
+use acm_switch::acm::list::{Filter, Listing, ServiceRow};
 use acm_switch::acm::model::ModelSwitch;
-use acm_switch::acm::primitive::{Add, Caller, Primitive, SetService};
+use acm_switch::acm::primitive::{Add, Caller, Outcome, Primitive, SetService};
 use acm_switch::acm::rules::request::{Request, Served};
 use acm_switch::acm::rules::{Action, Case, Content, Persistence, Rule, UrlPart};
-use acm_switch::acm::switch::{AcmSwitch, perform};
+use acm_switch::acm::switch::{AcmSwitch, Answer, perform};
 use acm_switch::acm::words::{Scheduler, ServiceKey};
 use acm_switch::console::AcmBox;
 use switch_sim::chassis::{Chassis, Settings};
@@ -35,7 +36,12 @@ impl Desk {
     /// A device without any configuration, at `(config)#`.
     async fn new() -> Desk {
         let model = ModelSwitch::default();
-        let balancer = AcmBox::new(Arc::new(model.clone()), tokio::runtime::Handle::current());
+        Desk::before(Arc::new(model.clone()), model).await
+    }
+
+    /// The same in front of a switch that has the model behind it.
+    async fn before(switch: Arc<dyn AcmSwitch>, model: ModelSwitch) -> Desk {
+        let balancer = AcmBox::new(switch, tokio::runtime::Handle::current());
         let mut chassis = Chassis::new(Settings::new(Personality::Acm), Box::new(balancer));
         let session = chassis.connect(Origin { transport: Transport::Telnet, peer: None }, Time::ZERO).unwrap();
         let mut desk = Desk { model, chassis, session, started: Instant::now(), clients: 1000 };
@@ -46,7 +52,11 @@ impl Desk {
 
     /// Servers rs1 to rs4 on 10.0.0.11 to .14, rs2 and rs3 in groups 1 and 2, behind v1, which switches by nothing yet.
     async fn shop() -> Desk {
-        let mut desk = Desk::new().await;
+        Desk::new().await.with_shop().await
+    }
+
+    async fn with_shop(self) -> Desk {
+        let mut desk = self;
         for n in 1..=4 {
             desk.configure(&[&format!("server real rs{n} 10.0.0.1{n}"), "port 8080"]).await;
         }
@@ -298,4 +308,40 @@ async fn rules_set_elsewhere_are_remarks() {
     ] {
         assert!(config.contains(remark), "{remark} is not in\n{config}");
     }
+}
+
+/// The model, but that it does not look into requests.
+struct Blind(ModelSwitch);
+
+impl AcmSwitch for Blind {
+    fn apply<'a>(&'a self, caller: &'a Caller, list: Vec<Primitive>) -> Answer<'a, Result<Vec<Outcome>, AcmError>> {
+        Box::pin(async move {
+            let mut outcomes = Vec::new();
+            for primitive in list {
+                let looks = |set: &SetService| set.content.is_some_and(|content| content != Content::None);
+                outcomes.push(match &primitive {
+                    Primitive::SetService(set) if looks(set) => {
+                        Err(AcmError::unsupported(Feature::ContentRules, "it is blind"))
+                    }
+                    _ => self.0.apply(caller, vec![primitive]).await?.remove(0),
+                });
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
+        self.0.list(filter)
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_cannot_says_so_before_anything_is_done() {
+    let model = ModelSwitch::default();
+    let mut desk = Desk::before(Arc::new(Blind(model.clone())), model).await.with_shop().await;
+    desk.configure(POLICY).await;
+    desk.configure(&["server virtual v1", "port http csw-policy p1"]).await;
+    let before = (desk.config().await, desk.model.list(&Filter::default()).await.unwrap());
+    desk.refused("port http csw", "it is blind").await;
+    assert_eq!((desk.config().await, desk.model.list(&Filter::default()).await.unwrap()), before);
 }

@@ -18,6 +18,8 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (4, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
     (3, "api", &["base", "acm"]),
     (3, "manager", &["base", "acm", "beacon"]),
+    (3, "operator", &["base", "acm", "beacon"]),
+    (3, "agent", &["base", "acm", "beacon"]),
     (4, "driver", &["base", "acm", "api"]),
     (4, "console", &["base", "acm"]),
     (5, "lab", &["*"]),

@@ -289,6 +289,55 @@ fn story() -> Outcome {
     expect("the story takes less than a minute", table["seconds"].as_f64().is_some_and(|seconds| seconds < 60.0))
 }
 
+/// An experiment of the lab: every promise is kept. Those about time are measured, and told when they are broken: the
+/// machine may have been busy with something else.
+fn experiment(words: &[&str]) -> Outcome {
+    let output = acm(&[&["lab"], words, &["--json"]].concat())?;
+    let table: Value = serde_json::from_slice(&output.stdout).map_err(|why| format!("{why}: {}", text(&output)))?;
+    let promises = table["promises"].as_array().cloned().unwrap_or_default();
+    expect(&format!("{table}"), promises.len() >= 5)?;
+    for promise in promises.iter().filter(|promise| promise["kept"] != true) {
+        expect(&format!("{promise:#}"), promise["timed"] == true)?;
+        eprintln!("{words:?}: late: {promise}");
+    }
+    Ok(())
+}
+
+/// Three servers restart into a new version under load, and no request is lost: `ACM_ROLLS=20` times, default 3.
+fn rolling_reboot() -> Outcome {
+    let rolls = std::env::var("ACM_ROLLS").unwrap_or_else(|_| "3".into());
+    let dir = std::env::temp_dir().join(format!("acm-rolls-{}", std::process::id()));
+    let outcome = experiment(&["roll", "--rolls", &rolls, "--out", &dir.display().to_string()]);
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+    let (csv, svg) = (read("roll.csv"), read("roll.svg"));
+    let _ = std::fs::remove_dir_all(&dir);
+    outcome?;
+    let head = csv.lines().next().unwrap_or_default();
+    expect(&csv, head.starts_with("seconds,\"v1\",\"v2\"") && head.ends_with(",\"failed\",event"))?;
+    expect(&csv, csv.lines().count() > 20 && csv.contains("acm roll web, into v2"))?;
+    expect(&svg, roxmltree::Document::parse(&svg).is_ok() && svg.contains("<polyline"))
+}
+
+fn rolling_reboot_while_managers_die() -> Outcome {
+    experiment(&["roll", "--rolls", "2", "--kill-manager"])
+}
+
+fn rolling_reboot_while_operators_die() -> Outcome {
+    experiment(&["roll", "--rolls", "2", "--kill-operator"])
+}
+
+fn rolling_reboot_with_idle_connections() -> Outcome {
+    experiment(&["roll", "--rolls", "1", "--idle", "60"])
+}
+
+/// Servers, managers and the switch fail; `ACM_FAILOVER=full` has the managers' default timers, too.
+fn failover() -> Outcome {
+    match std::env::var("ACM_FAILOVER").as_deref() {
+        Ok("full") => experiment(&["failover"]),
+        _ => experiment(&["failover", "--quick"]),
+    }
+}
+
 /// Two labs with the same addresses do not meet.
 fn side_by_side() -> Outcome {
     let (one, other) = (Lab::up(1)?, Lab::up(2)?);
@@ -409,6 +458,11 @@ fn main() -> ExitCode {
         ("byte_exact_through_trouble", byte_exact_through_trouble),
         ("udp", udp),
         ("story", story),
+        ("rolling_reboot", rolling_reboot),
+        ("rolling_reboot_while_managers_die", rolling_reboot_while_managers_die),
+        ("rolling_reboot_while_operators_die", rolling_reboot_while_operators_die),
+        ("rolling_reboot_with_idle_connections", rolling_reboot_with_idle_connections),
+        ("failover", failover),
         ("side_by_side", side_by_side),
         ("leftovers", leftovers),
         ("exec_codes", exec_codes),

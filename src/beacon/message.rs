@@ -118,6 +118,157 @@ pub enum Message {
     Query,
     /// A manager's answer to that, in parts.
     Status(Status),
+    /// "Who is bound as this, and how does it stand?", from an operator to agents.
+    Who {
+        /// The service's name in the agents' configuration, such as `web`; absent: every service.
+        name: Option<Name>,
+        /// Tell of this roll; absent: of the latest.
+        roll: Option<u64>,
+    },
+    /// An agent's answer to [`Message::Who`] and [`Message::Restart`], in parts.
+    Standings(Standings),
+    /// "Take these out of service, restart what serves them, and bring them back", from an operator to one agent.
+    Restart(Restart),
+}
+
+/// An operator's command to an agent. Repeating it with the same roll changes nothing and asks how far it is; so does
+/// one about a roll that is over. While a roll is under way another one is not begun: the answer then names the one
+/// that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// Which agent; all others ignore it.
+    pub agent: NodeId,
+    /// Which roll: chosen by the operator, never the same for two.
+    pub roll: u64,
+    /// What is to be restarted. Everything else that the same instance of the command serves goes with it.
+    pub bindings: Vec<BindingKey>,
+    /// What is left of connections after this long is cut; absent: the agent's own setting.
+    pub drain: Option<Duration>,
+    /// How long it may take to be healthy again, from its start.
+    pub within: Duration,
+}
+
+/// How the bindings of an agent stand. More than fit a datagram come in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standings {
+    /// Which part, from 0.
+    pub part: u16,
+    /// How many parts.
+    pub parts: u16,
+    /// The bindings.
+    pub rows: Vec<StandingRow>,
+}
+
+/// How one binding stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRow {
+    /// The binding.
+    pub key: BindingKey,
+    /// What the service is called in its configuration.
+    pub name: Option<Name>,
+    /// How it stands with the managers.
+    pub standing: Standing,
+    /// Which instance of the agent's command serves it. Those of one instance are restarted together. Absent: the agent
+    /// is part of the service and has no command to restart.
+    pub instance: Option<u16>,
+    /// The roll that was asked for, or the latest there was, and how far it is.
+    pub roll: Option<(u64, Phase)>,
+    /// How long it has been in this phase.
+    pub age: Duration,
+    /// Why it was refused, why it fails, or why the roll failed.
+    pub why: Option<Words>,
+}
+
+/// How a binding stands, as its agent sees it. The numbers are those on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Standing {
+    /// Said, and not acknowledged yet.
+    Announced = 0,
+    /// In force on the switches that have its virtual address.
+    Bound = 1,
+    /// Refused by all.
+    Refused = 2,
+    /// Its service says that it fails.
+    Failing = 3,
+    /// Taken back, and not acknowledged yet.
+    Leaving = 4,
+    /// Acknowledged: nothing new goes there, existing connections finish.
+    Drains = 5,
+    /// Not in force: taken back, or not announced yet.
+    Absent = 6,
+}
+
+impl Standing {
+    /// Every standing, in order of its number.
+    pub const ALL: [Standing; 7] = [
+        Standing::Announced,
+        Standing::Bound,
+        Standing::Refused,
+        Standing::Failing,
+        Standing::Leaving,
+        Standing::Drains,
+        Standing::Absent,
+    ];
+}
+
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Standing::Announced => "announced",
+            Standing::Bound => "bound",
+            Standing::Refused => "refused",
+            Standing::Failing => "failing",
+            Standing::Leaving => "leaving",
+            Standing::Drains => "drains",
+            Standing::Absent => "absent",
+        })
+    }
+}
+
+/// How far a roll is with one instance. The numbers are those on the wire; a roll goes through them in order and ends
+/// in one of the last two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Phase {
+    /// Taken back; existing connections finish.
+    Draining = 0,
+    /// The command was told to end, or starts again.
+    Restarting = 1,
+    /// It runs, and is not healthy yet.
+    Checking = 2,
+    /// It is healthy, and announced; not acknowledged yet.
+    Adding = 3,
+    /// In force again.
+    Done = 4,
+    /// It did not come back; the agent goes on trying.
+    Failed = 5,
+}
+
+impl Phase {
+    /// Every phase, in order of its number.
+    pub const ALL: [Phase; 6] =
+        [Phase::Draining, Phase::Restarting, Phase::Checking, Phase::Adding, Phase::Done, Phase::Failed];
+
+    /// True if nothing more comes of this roll.
+    pub fn is_over(self) -> bool {
+        matches!(self, Phase::Done | Phase::Failed)
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Phase::Draining => "draining",
+            Phase::Restarting => "restarting",
+            Phase::Checking => "checking",
+            Phase::Adding => "adding",
+            Phase::Done => "done",
+            Phase::Failed => "failed",
+        })
+    }
 }
 
 /// One binding, as its agent wants it.
@@ -250,6 +401,24 @@ impl Answer {
         Answer::Timeout,
         Answer::NoSwitch,
     ];
+
+    /// It in a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Answer::Done => "done",
+            Answer::Pending => "pending",
+            Answer::Unsupported => "unsupported",
+            Answer::NotFound => "not found",
+            Answer::Exists => "exists already",
+            Answer::Full => "full",
+            Answer::Stale => "another manager leads",
+            Answer::Forbidden => "forbidden",
+            Answer::Invalid => "invalid",
+            Answer::Unreachable => "unreachable",
+            Answer::Timeout => "timed out",
+            Answer::NoSwitch => "no switch has this virtual address",
+        }
+    }
 
     /// True if asking again later can have another end without anybody changing anything.
     pub fn is_temporary(self) -> bool {

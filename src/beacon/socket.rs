@@ -260,3 +260,25 @@ fn ask_buffer(socket: &Socket, bytes: usize) -> io::Result<usize> {
     // The kernel doubles what is asked, for its own cost, and tells the double (socket(7)).
     Ok(socket.recv_buffer_size()? / 2)
 }
+
+/// The address that others see as the source of what we say to all.
+///
+/// # Errors
+/// There is no way to them.
+pub fn source_address(reach: &Reach) -> io::Result<IpAddr> {
+    if !reach.listen.ip().is_unspecified() {
+        return Ok(reach.listen.ip());
+    }
+    let to = match &reach.way {
+        Way::Multicast(group) => *group,
+        Way::Peers(peers) => *peers.first().ok_or_else(|| io::Error::other("there is no peer"))?,
+    };
+    let socket = open(reach.listen, false)?;
+    if let Way::Multicast(group) = reach.way {
+        speak_to(&socket, group, reach)?;
+    }
+    // Sends nothing: the kernel chooses the address that it would send from.
+    socket.connect(&to.into())?;
+    let local = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
+    Ok(local.ip())
+}

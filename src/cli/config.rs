@@ -62,6 +62,7 @@ use crate::api::listen::Endpoint;
 use crate::base::addr::{Mac, is_host_address};
 use crate::base::limits::{BATCH_MAX, PORTS_MAX};
 use crate::base::span::Span;
+use crate::beacon;
 
 /// Where the API listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/acm/switch.sock";
@@ -195,6 +196,12 @@ pub enum ConfigError {
         /// What is wrong with it and what would be right.
         why: String,
     },
+}
+
+impl From<beacon::config::Wrong> for ConfigError {
+    fn from(wrong: beacon::config::Wrong) -> ConfigError {
+        ConfigError::Key { key: wrong.key, why: wrong.why }
+    }
 }
 
 pub(super) fn wrong(key: impl Into<String>, why: impl Into<String>) -> ConfigError {

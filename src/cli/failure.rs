@@ -16,6 +16,9 @@ pub enum Failure {
     /// This machine.
     #[error("{0}")]
     System(#[from] io::Error),
+    /// Nobody answered in the time allowed; says who, and what to look at.
+    #[error("{0}")]
+    NoAnswer(String),
     /// Something named by the user is not as it should be.
     #[error("{0}")]
     Setup(String),
@@ -30,7 +33,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Acm(AcmError::Unreachable { .. }) => UNREACHABLE,
-            Failure::Acm(AcmError::Timeout { .. }) => TIMED_OUT,
+            Failure::Acm(AcmError::Timeout { .. }) | Failure::NoAnswer(_) => TIMED_OUT,
             Failure::Acm(_) | Failure::System(_) | Failure::Setup(_) => REFUSED,
         }
     }
@@ -51,6 +54,7 @@ impl Failure {
     fn line(&self, style: Style) -> String {
         match (style, self) {
             (Style::Json, Failure::Acm(error)) => problem_line(Problem::from(error.clone())),
+            (Style::Json, Failure::NoAnswer(why)) => problem_line(Problem::http(504, "No answer", why.clone())),
             (Style::Json, other) => problem_line(Problem::http(500, "Failed", other.to_string())),
             (Style::Human, failure) => format!("acm: {}{}", printable(&failure.to_string()), failure.remedy()),
         }

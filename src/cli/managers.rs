@@ -3,27 +3,18 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::control_plane::random;
 use super::failure::Failure;
-use super::manager::config::ManagerConfig;
+use super::operator::{Operator, Word};
 use super::output::{self, Style};
-use crate::acm::error::AcmError;
 use crate::base::span::Span;
-use crate::base::time::Time;
-use crate::beacon::datagram::DATAGRAM_MAX;
-use crate::beacon::gate::{Config, Gate};
-use crate::beacon::key::KeyRing;
-use crate::beacon::message::{Envelope, Message, NodeId, Role, Status};
-use crate::beacon::sealer::Sealer;
-use crate::beacon::socket::{Reach, Sockets, Way};
+use crate::beacon::gate::Heard;
+use crate::beacon::message::{Message, NodeId, Role, Status};
 
 /// Show the managers: who leads, its peers, the switches and how far they lag behind
 #[derive(Debug, Args)]
@@ -31,7 +22,7 @@ use crate::beacon::socket::{Reach, Sockets, Way};
                         acm managers --config /etc/acm/manager.toml --json | jq '.managers[] | select(.role==\"leading\")'\n\n\
                         The file needs a key with `operator = true`, which the managers have too.")]
 pub(super) struct ManagersArgs {
-    /// A manager's configuration: its network and its keys
+    /// Group, network and an operator's key: a manager's configuration has them, or a file of your own
     #[arg(long, value_name = "FILE", env = "ACM_MANAGER_CONFIG", default_value = "/etc/acm/manager.toml")]
     config: PathBuf,
     /// How long to wait for answers
@@ -87,21 +78,11 @@ impl ManagersArgs {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let setup = |why: &dyn std::fmt::Display| Failure::Setup(why.to_string());
-        let config = ManagerConfig::read(&self.config).map_err(|why| setup(&why))?;
-        let ring = config.ring().map_err(|why| setup(&why))?;
-        // The managers' own port, if it is fixed, is theirs.
-        let mut reach = config.reach().map_err(|why| setup(&why))?;
-        let peer = config.network.listen;
-        reach.listen.set_port(0);
-        if let (Way::Peers(peers), Some(own)) = (&mut reach.way, peer) {
-            peers.push(own);
-        }
-        let asked = Asking::new(ring, &reach)?.ask(self.wait.0).await?;
+        let asked = ask(Operator::open(&self.config)?, self.wait.0).await;
         let managers: Vec<_> = asked.into_iter().map(|(node, parts)| report(node, parts)).collect();
         if managers.is_empty() {
             let why = format!("no manager answered within {}; is `acm manager` running with these keys?", self.wait);
-            return Err(AcmError::Timeout { waited_for: why }.into());
+            return Err(Failure::NoAnswer(why));
         }
         match self.style() {
             Style::Json => output::json(&Report { managers }),
@@ -112,70 +93,25 @@ impl ManagersArgs {
 
 type Parts = BTreeMap<u16, Status>;
 
-/// One round of asking.
-struct Asking {
-    sockets: Sockets,
-    sealer: Sealer,
-    gate: Gate,
-    began: Instant,
-}
-
-impl Asking {
-    fn new(ring: Arc<KeyRing>, reach: &Reach) -> Result<Asking, Failure> {
-        let setup = |why: &dyn std::fmt::Display| Failure::Setup(why.to_string());
-        let key = ring.keys().find(|key| key.grant.operator).map(|key| key.id);
-        let key = key.ok_or_else(|| setup(&"key: none is an operator's; add one with operator = true"))?;
-        let (node, boot) = (NodeId(random()?), random()?);
-        let own = Config { own: (node, boot), late_after: Duration::from_secs(10), seed: random()? };
-        let sockets = Sockets::open(reach).map_err(|why| setup(&why))?;
-        let sealer = Sealer::new(Arc::clone(&ring), node, boot, key, Time::ZERO).map_err(|why| setup(&why))?;
-        Ok(Asking { sockets, sealer, gate: Gate::new(ring, own), began: Instant::now() })
-    }
-
-    fn now(&self) -> Time {
-        Time::from_micros(self.began.elapsed().as_micros() as u64)
-    }
-
-    /// Asks until the time is over, or until all parts of every answer have come and the question was asked twice.
-    async fn ask(mut self, patience: Duration) -> Result<BTreeMap<NodeId, Parts>, Failure> {
-        let mut answers: BTreeMap<NodeId, Parts> = BTreeMap::new();
-        let end = tokio::time::Instant::now() + patience;
-        let mut repeat = tokio::time::interval(REPEAT);
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(end) => return Ok(answers),
-                _ = repeat.tick() => self.say(None),
-                () = self.sockets.readable() => self.read(&mut answers),
-            }
-        }
-    }
-
-    fn say(&mut self, to: Option<SocketAddr>) {
-        let now = self.now();
-        let (challenge, echoes) = (Some(self.gate.challenge(now)), self.gate.echoes());
-        let envelope = Envelope { challenge, echoes, message: Message::Query };
-        let Ok(bytes) = self.sealer.seal(&envelope, now) else { return };
-        match to {
-            Some(one) => drop(self.sockets.send_to(&bytes, one)),
-            None => drop(self.sockets.send_to_all(&bytes)),
-        }
-    }
-
-    fn read(&mut self, answers: &mut BTreeMap<NodeId, Parts>) {
-        let mut buffer = [0; DATAGRAM_MAX + 1];
-        let mut turn = 0;
-        while let Some((bytes, from)) = self.sockets.receive(turn, &mut buffer) {
-            turn += 1;
-            match self.gate.open(bytes, self.now()) {
-                Ok(heard) => match heard.message {
-                    Message::Status(status) => {
-                        answers.entry(heard.sender.node).or_default().insert(status.part, status);
+/// Asks until the time is over.
+async fn ask(mut operator: Operator, patience: Duration) -> BTreeMap<NodeId, Parts> {
+    let mut answers: BTreeMap<NodeId, Parts> = BTreeMap::new();
+    let end = tokio::time::Instant::now() + patience;
+    let mut repeat = tokio::time::interval(REPEAT);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => return answers,
+            _ = repeat.tick() => operator.say_to_all(&Message::Query),
+            () = operator.readable() => {
+                for word in operator.hear() {
+                    match word {
+                        Word::Answer(Heard { sender, message: Message::Status(status), .. }, _) => {
+                            answers.entry(sender.node).or_default().insert(status.part, status);
+                        }
+                        Word::Answer(..) => {}
+                        Word::Again(sender, from) => operator.say_to(sender, from, &Message::Query),
                     }
-                    Message::Prove => self.say(Some(from)),
-                    _ => {}
-                },
-                Err(refused) if refused.prove.is_some() => self.say(Some(from)),
-                Err(_) => {}
+                }
             }
         }
     }

@@ -12,7 +12,6 @@ pub mod config;
 mod conformance;
 mod connection;
 pub mod console;
-mod control_plane;
 mod drop_new;
 mod explain;
 pub mod failure;
@@ -22,10 +21,13 @@ mod list;
 mod logging;
 mod manager;
 mod managers;
+mod operator;
 pub mod output;
 pub mod ports;
 mod remove;
+mod roll;
 mod rule;
+mod run;
 mod service;
 mod signals;
 mod start;
@@ -63,6 +65,10 @@ enum Command {
     Watch(watch::WatchArgs),
     Manager(manager::ManagerArgs),
     Managers(managers::ManagersArgs),
+    Roll(roll::RollArgs),
+    Run(run::RunArgs),
+    #[command(name = crate::agent::sidecar::pass::EXEC, hide = true)]
+    RunExec(run::ExecArgs),
     Capture(capture::CaptureArgs),
     Stats(stats::StatsArgs),
     Conformance(conformance::ConformanceArgs),
@@ -89,7 +95,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::List(args) => verb(args.to.style(), args.run()),
         Command::Drop(args) => verb(args.to.style(), args.run()),
         Command::Manager(args) => manager::main(args),
+        Command::Run(args) => run::main(args),
+        Command::RunExec(args) => run::exec(&args),
         Command::Managers(args) => verb(args.style(), args.run()),
+        Command::Roll(args) => verb(args.style(), args.run()),
         Command::Watch(args) => verb(args.to.style(), args.run()),
         Command::Capture(args) => verb(args.to.style(), args.run()),
         Command::Stats(args) => verb(args.to.style(), args.run()),
@@ -120,6 +129,9 @@ mod tests {
     #[test]
     fn every_subcommand_has_an_example() {
         fn check(command: &clap::Command, path: &str) {
+            if command.is_hide_set() {
+                return;
+            }
             let path = format!("{path} {}", command.get_name());
             let help = command.clone().render_long_help().to_string();
             assert!(command.has_subcommands() || help.contains("Example"), "{path} has no example:\n{help}");

@@ -10,8 +10,9 @@
 //! What is configured on the command line is what `acm list` shows, and the other way round: a binding that somebody adds
 //! through the API appears in the configuration under names made from its addresses, one that somebody removes is
 //! unbound. What the contract has no word for (names, real servers that are not bound, ages) stays in the command line's
-//! own configuration; what the command line has no word for (leases, owners, Drop policies, groups) is a remark in
-//! `show running-config`. Not here: the grammar, sessions and screens (`switch-sim`), and listening (`cli`).
+//! own configuration; what the command line has no word for (leases, owners, Drop policies, rules
+//! set elsewhere) is a remark in `show running-config`. Content switching has words on both sides (`content.rs` has the
+//! table). Not here: the grammar, sessions and screens (`switch-sim`), and listening (`cli`).
 //!
 //! [`SlbBox`]: switch_sim::slb::balancer::SlbBox
 //! [`AcmSwitch`]: crate::acm::switch::AcmSwitch

@@ -21,8 +21,8 @@ use super::serve::now_us;
 /// A ledger line every so often.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take, when nothing else is said.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of every connection and request so far.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Ledger {
     pub other: u64,
     /// The longest time to a connection, in microseconds.
     pub slowest_connect_us: u64,
+    /// When the latest of those that failed was begun, in microseconds since 1970: the connection, or the request on it.
+    #[serde(default)]
+    pub last_failed_us: u64,
     /// When this line was written, in microseconds since 1970.
     pub at_us: u64,
     /// The last line.
@@ -92,6 +95,10 @@ pub struct LoadOptions {
     pub connect_timeout: Duration,
     /// Connections to try, all workers together; `None`: until stopped.
     pub attempts: Option<u64>,
+    /// A worker's pause after each request.
+    pub pause: Duration,
+    /// How long an answer may take.
+    pub patience: Duration,
 }
 
 /// Standard input, to be waited for.
@@ -155,12 +162,16 @@ async fn worker(options: LoadOptions, ledger: Rc<RefCell<Ledger>>, stopping: Rc<
             }
             ledger.attempts += 1;
         }
-        let start = Instant::now();
+        let (start, mut begun_us) = (Instant::now(), now_us());
         let connected = tokio::time::timeout(options.connect_timeout, TcpStream::connect(options.target)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
             failed => {
-                count_unconnected(&mut ledger.borrow_mut(), failed);
+                let was_refused = count_unconnected(&mut ledger.borrow_mut(), failed, begun_us);
+                // Refusals come at once; a client that is refused does not hammer.
+                if was_refused {
+                    tokio::time::sleep(options.pause).await;
+                }
                 continue;
             }
         };
@@ -169,8 +180,9 @@ async fn worker(options: LoadOptions, ledger: Rc<RefCell<Ledger>>, stopping: Rc<
             ledger.connected += 1;
             ledger.slowest_connect_us = ledger.slowest_connect_us.max(start.elapsed().as_micros() as u64);
         }
-        if let Err(error) = talk(stream, &options, &ledger, &stopping).await {
+        if let Err(error) = talk(stream, &options, &ledger, &stopping, &mut begun_us).await {
             let mut ledger = ledger.borrow_mut();
+            ledger.last_failed_us = ledger.last_failed_us.max(begun_us);
             match error.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ledger.reset += 1,
                 io::ErrorKind::TimedOut => ledger.timeouts += 1,
@@ -180,13 +192,21 @@ async fn worker(options: LoadOptions, ledger: Rc<RefCell<Ledger>>, stopping: Rc<
     }
 }
 
-fn count_unconnected(ledger: &mut Ledger, failed: Result<io::Result<TcpStream>, tokio::time::error::Elapsed>) {
+/// True if the connection was refused.
+fn count_unconnected(
+    ledger: &mut Ledger,
+    failed: Result<io::Result<TcpStream>, tokio::time::error::Elapsed>,
+    begun_us: u64,
+) -> bool {
+    ledger.last_failed_us = ledger.last_failed_us.max(begun_us);
+    let refused = ledger.refused;
     match failed {
         Err(_) => ledger.connect_timeouts += 1,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => ledger.refused += 1,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => ledger.connect_timeouts += 1,
         Ok(_) => ledger.other += 1,
     }
+    ledger.refused > refused
 }
 
 async fn talk(
@@ -194,16 +214,23 @@ async fn talk(
     options: &LoadOptions,
     ledger: &RefCell<Ledger>,
     stopping: &std::cell::Cell<bool>,
+    begun_us: &mut u64,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     for n in 1..=options.per_connection {
         let is_last = n == options.per_connection || stopping.get();
-        let answer = tokio::time::timeout(PATIENCE, request(&mut stream, is_last)).await;
+        *begun_us = now_us();
+        let answer = tokio::time::timeout(options.patience, request(&mut stream, is_last)).await;
         let server = answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let mut ledger = ledger.borrow_mut();
-        ledger.ok += 1;
-        *ledger.by_server.entry(server).or_default() += 1;
+        {
+            let mut ledger = ledger.borrow_mut();
+            ledger.ok += 1;
+            *ledger.by_server.entry(server).or_default() += 1;
+        }
+        if !options.pause.is_zero() {
+            tokio::time::sleep(options.pause).await;
+        }
         if is_last {
             break;
         }

@@ -12,19 +12,30 @@
 //! * [`story`]: what `acm lab` shows, controlled only through the primitives; [`content`]: the same for content switching;
 //!   [`promises`]: their closing table.
 //!
+//! * [`control`]: managers and agents as processes of a lab, with their configuration and keys;
+//! * [`experiment`]: a lab with managers and agents, and what is found in it; [`rolling`], [`failover`]: what `acm lab roll` and `acm lab failover` show; [`record`]: what happened when, as CSV and
+//!   drawing ([`plot`]); [`peer`]: a service with its agent inside, that sees another one die.
+//!
 //! No other program is needed. `unsafe` is allowed here where namespaces need it. Callers: `cli`, end-to-end tests.
 
 pub mod ask;
 pub mod content;
+pub mod control;
+pub mod experiment;
+pub mod failover;
 pub mod flood;
 pub mod hold;
 pub mod links;
 pub mod load;
 pub mod namespace;
 pub mod owner;
+pub mod peer;
+pub mod plot;
 pub mod process;
 pub mod promises;
+pub mod record;
 pub mod rig;
+pub mod rolling;
 pub mod rootless;
 pub mod serve;
 pub mod story;
@@ -46,6 +57,14 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// The switch's own address, with its prefix, as `acm switch` takes it.
 pub const SWITCH: &str = "10.0.0.2/24";
+
+/// Managers a lab may have.
+pub const MANAGERS_MAX: u8 = 5;
+
+/// The address of manager `n`, from 1, on the servers' network.
+pub fn manager(n: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, 2 + n).into()
+}
 
 /// The address of server `n`, from 1.
 pub fn server(n: u8) -> SocketAddr {

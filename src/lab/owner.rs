@@ -72,6 +72,17 @@ impl Claim {
         self.directory.join(format!("lab-{}.{suffix}", self.pid))
     }
 
+    /// A directory of this lab, for what only its owner may read.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_directory(&self) -> io::Result<PathBuf> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = self.file("d");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(path)
+    }
+
     /// Says that the lab is ready.
     ///
     /// # Errors
@@ -96,7 +107,7 @@ impl Claim {
             let owner =
                 name.strip_prefix("lab-").and_then(|rest| rest.split_once('.')).and_then(|(pid, _)| pid.parse().ok());
             if owner.is_some_and(|pid| pid != self.pid && !is_alive(&self.directory, pid)) {
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
             }
         }
     }
@@ -107,6 +118,7 @@ impl Drop for Claim {
         for suffix in ["json", "next", "sock", "log", "lock"] {
             let _ = fs::remove_file(self.file(suffix));
         }
+        let _ = fs::remove_dir_all(self.file("d"));
     }
 }
 

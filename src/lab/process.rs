@@ -4,6 +4,7 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -27,8 +28,16 @@ impl Process {
     /// # Errors
     /// The system's.
     pub fn start(node: &Namespace, args: &[&str]) -> io::Result<Process> {
+        Process::start_with(node, args, Stdio::inherit(), &[])
+    }
+
+    /// The same; what it has to say to people goes there, and its environment has this besides.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start_with(node: &Namespace, args: &[&str], stderr: Stdio, env: &[(&str, &str)]) -> io::Result<Process> {
         let mut command = std::process::Command::new("/proc/self/exe");
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).envs(env.iter().copied());
         if std::env::var_os("RUST_LOG").is_none() {
             // What goes well is told by the lab itself.
             command.env("RUST_LOG", "warn");
@@ -46,6 +55,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Sends it a signal, if it lives.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self.pid().and_then(|pid| Pid::from_raw(pid as i32)) {
+            Some(pid) => Ok(kill_process(pid, signal)?),
+            None => Ok(()),
+        }
+    }
+
     /// Says a word to it.
     ///
     /// # Errors
@@ -60,7 +80,15 @@ impl Process {
     /// # Errors
     /// It is gone, is silent for too long, or says something else.
     pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<T> {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line())
+        self.next_within(PATIENCE).await
+    }
+
+    /// The same for one that may take longer.
+    ///
+    /// # Errors
+    /// As [`Process::next`].
+    pub async fn next_within<T: DeserializeOwned>(&mut self, patience: Duration) -> io::Result<T> {
+        let line = tokio::time::timeout(patience, self.lines.next_line())
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a process of the lab is silent"))??;
         let line = line.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "a process of the lab ended"))?;

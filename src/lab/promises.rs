@@ -13,6 +13,8 @@ pub struct Promise {
     pub measured: String,
     /// Whether that keeps the promise.
     pub kept: bool,
+    /// Whether it is about time: a machine that is busy with something else may break it.
+    pub timed: bool,
 }
 
 /// All of them.
@@ -27,7 +29,12 @@ pub struct Promises {
 impl Promises {
     /// One more.
     pub fn add(&mut self, promised: &str, measured: String, kept: bool) {
-        self.promises.push(Promise { promised: promised.to_owned(), measured, kept });
+        self.promises.push(Promise { promised: promised.to_owned(), measured, kept, timed: false });
+    }
+
+    /// One more, about time.
+    pub fn add_time(&mut self, promised: &str, measured: String, kept: bool) {
+        self.promises.push(Promise { promised: promised.to_owned(), measured, kept, timed: true });
     }
 
     /// True if there is none that was broken.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::namespace::Namespace;
 use super::owner::{Claim, LabFile};
 use super::process::Process;
-use super::{CLIENT, SERVERS_MAX, SWITCH, links, server};
+use super::{CLIENT, MANAGERS_MAX, SERVERS_MAX, SWITCH, links, manager, server};
 use crate::acm::list::Filter;
 use crate::acm::switch::AcmSwitch;
 use crate::driver::native::NativeClient;
@@ -40,6 +40,37 @@ impl Lab {
             lab.servers.push(None);
         }
         Ok(lab)
+    }
+
+    /// The same with `m1`, `m2`, ... besides, for managers, and a network of their own between them and the servers:
+    /// `eth1` of each, at a bridge in the node `control`.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn up_with_managers(servers: u8, managers: u8) -> io::Result<Lab> {
+        let mut lab = Lab::up(servers)?;
+        for n in 1..=managers.min(MANAGERS_MAX) {
+            lab.add_neighbour(&format!("m{n}"), manager(n))?;
+        }
+        lab.add_node("control")?;
+        links::bridge(lab.node("control")?, "br0")?;
+        for (node, namespace) in lab.nodes.iter().filter(|(node, _)| node.starts_with(['s', 'm']) && node != "switch") {
+            let control = lab.node("control")?;
+            links::cable(namespace, "eth1", control, node)?;
+            links::attach(control, node, "br0")?;
+            let number: u8 = node[1..].parse().map_err(io::Error::other)?;
+            let host = if node.starts_with('m') { 100 + number } else { 10 + number };
+            links::address(namespace, "eth1", std::net::Ipv4Addr::new(10, 9, 0, host).into(), 24)?;
+        }
+        Ok(lab)
+    }
+
+    /// A directory of this lab that goes with it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn directory(&self) -> io::Result<std::path::PathBuf> {
+        self.claim.make_directory()
     }
 
     fn add_node(&mut self, node: &str) -> io::Result<()> {
@@ -86,8 +117,12 @@ impl Lab {
     pub async fn start_switch(&mut self, more: &[&str]) -> io::Result<NativeClient> {
         let socket = self.socket();
         let mut args = vec!["switch", "--address", SWITCH, "--api", &socket];
-        let ports: Vec<&str> =
-            self.nodes.iter().map(|(node, _)| node.as_str()).filter(|node| *node != "switch").collect();
+        let ports: Vec<&str> = self
+            .nodes
+            .iter()
+            .map(|(node, _)| node.as_str())
+            .filter(|node| !["switch", "control"].contains(node))
+            .collect();
         ports.iter().for_each(|port| args.extend(["--port", port]));
         args.extend(more);
         let mut switch = Process::start(self.node("switch")?, &args)?;
@@ -104,6 +139,17 @@ impl Lab {
         }
         self.switch = Some(switch);
         Ok(client)
+    }
+
+    /// Kills the switch: it forgets everything.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn kill_switch(&mut self) -> io::Result<()> {
+        match self.switch.take() {
+            Some(mut switch) => switch.kill().await,
+            None => Ok(()),
+        }
     }
 
     /// Starts the demo server of node `s<n>`.

@@ -116,7 +116,7 @@ fn kind(path: &str) -> String {
     }
 }
 
-/// Serves until its standard input ends. `cache` is how many keys it remembers.
+/// Serves until its standard input ends; without a pipe there, until it is killed. `cache` is how many keys it remembers.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -151,7 +151,8 @@ pub async fn serve(name: String, listen: SocketAddr, cache: usize) -> io::Result
 }
 
 async fn answer_reports(report: &RefCell<Report>) -> io::Result<()> {
-    let mut words = BufReader::new(super::load::stdin()?).lines();
+    let Ok(pipe) = super::load::stdin() else { return std::future::pending().await };
+    let mut words = BufReader::new(pipe).lines();
     while words.next_line().await?.is_some() {
         println!("{}", serde_json::to_string(&*report.borrow())?);
     }

@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::cache::{Absence, Cache, Want, Wish};
-use super::lacks::Lacks;
+use super::lacks::{Adapted, Lacks};
 use super::probe::Target;
 use super::reconcile::{self, Held, Observed, Row, Rules, is_as_wished};
 use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::list::{Filter, Listing, State};
-use crate::acm::primitive::{Add, Caller, Outcome, Primitive, Tenure};
+use crate::acm::primitive::{Add, Caller, ForceRemove, Outcome, Primitive, Tenure};
 use crate::acm::words::{BindingKey, ServiceKey, default_group};
 use crate::base::id::{BindingId, Name};
 use crate::base::time::Time;
@@ -134,13 +134,22 @@ struct Task {
     asked: bool,
     /// What is done instead of what was wanted, and why.
     note: Option<Words>,
+    /// What is left after this long is to be cut.
+    cut_after: Option<Duration>,
+}
+
+impl Task {
+    fn new(key: BindingKey, adapted: Adapted, asked: bool) -> Task {
+        let Adapted { primitive, note, cut_after } = adapted;
+        Task { key, primitive, asked, note, cut_after }
+    }
 }
 
 /// What is to be done about a binding that somebody asked about. Short-lived: nobody keeps one.
 #[allow(clippy::large_enum_variant, reason = "made and taken apart in one expression")]
 enum Step {
-    /// This, and what to tell about it.
-    Do((Primitive, Option<Words>)),
+    /// This.
+    Do(Adapted),
     /// Nothing: this is the answer.
     Answer(Answer, Option<Words>),
     /// It goes by the rules of removal, which need the whole service.
@@ -181,6 +190,8 @@ pub struct Desk {
     asked: BTreeSet<BindingKey>,
     /// What the last pass found to do.
     planned: VecDeque<(BindingKey, Primitive)>,
+    /// What drains on a box that keeps no deadline, and when it is to be cut.
+    cuts: BTreeMap<BindingKey, Time>,
     held: BTreeMap<BindingKey, Held>,
     /// Options a box keeps in its own way, whatever it is told.
     stubborn: BTreeMap<BindingKey, (Wish, Options)>,
@@ -221,6 +232,7 @@ impl Desk {
             looks: BTreeSet::new(),
             asked: BTreeSet::new(),
             planned: VecDeque::new(),
+            cuts: BTreeMap::new(),
             held: BTreeMap::new(),
             stubborn: BTreeMap::new(),
             flight: None,
@@ -250,6 +262,8 @@ impl Desk {
         self.looks.clear();
         self.asked.clear();
         self.planned.clear();
+        self.cuts.clear();
+        self.lacks.forget();
         self.stubborn.clear();
         self.fresh = None;
         self.behind = None;
@@ -287,7 +301,7 @@ impl Desk {
             (None, Link::Down { retry_at, .. }) => *retry_at,
             (None, Link::Up) if self.is_quiet(now) => self.quiet_until.min(self.list_at),
             (None, Link::Up) if self.has_work() || self.fencing == Fencing::Unclaimed => Time::ZERO,
-            (None, Link::Up) => self.list_at,
+            (None, Link::Up) => self.cuts.values().copied().fold(self.list_at, Time::min),
         }
     }
 
@@ -315,6 +329,8 @@ impl Desk {
         if self.fencing == Fencing::Unclaimed {
             return Some(self.fly(Flight::Claiming, Job::Claim));
         }
+        let due = self.cuts.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key);
+        self.asked.extend(due);
         if let Some(scope) = self.scope_due(now) {
             let filter = match scope {
                 Scope::All => Filter::default(),
@@ -325,7 +341,7 @@ impl Desk {
         if self.is_quiet(now) {
             return None;
         }
-        let tasks = self.batch(context, news);
+        let tasks = self.batch(context, news, now);
         if tasks.is_empty() {
             self.settle();
             return None;
@@ -373,7 +389,7 @@ impl Desk {
     }
 
     /// The next primitives: first what was asked, then what the last pass found.
-    fn batch(&mut self, context: &Context<'_>, news: &mut Vec<News>) -> Vec<Task> {
+    fn batch(&mut self, context: &Context<'_>, news: &mut Vec<News>, now: Time) -> Vec<Task> {
         let most = (BATCH_FOR.as_micros() / self.pace.as_micros().max(1)).clamp(1, BATCH_MAX as u128) as usize;
         let seen = self.fresh.filter(|_| self.fencing == Fencing::None).unwrap_or(Scope::All);
         let asked: Vec<_> = self.asked.iter().filter(|key| seen.holds(key)).take(most).copied().collect();
@@ -381,8 +397,10 @@ impl Desk {
         for key in asked {
             self.asked.remove(&key);
             self.planned.retain(|(other, _)| *other != key);
-            match self.step(&key, context) {
-                Step::Do((primitive, note)) => tasks.push(Task { key, primitive, asked: true, note }),
+            let is_due = self.cuts.get(&key).is_some_and(|at| *at <= now);
+            let step = if is_due { self.cut(&key, context) } else { self.step(&key, context) };
+            match step {
+                Step::Do(adapted) => tasks.push(Task::new(key, adapted, true)),
                 Step::Answer(answer, note) => news.push(News::Answered(key, answer, note)),
                 Step::Judge => drop(self.looks.insert(key.service)),
                 Step::Nothing => {}
@@ -392,13 +410,26 @@ impl Desk {
             && let Some((key, primitive)) = self.planned.pop_front()
         {
             if is_still_right(&primitive, context.cache.want(&key)) {
-                let (primitive, note) = self.lacks.adapt(primitive);
-                tasks.push(Task { key, primitive, asked: false, note });
+                tasks.push(Task::new(key, self.lacks.adapt(primitive), false));
             }
         }
         // Adds first, so that capacity never dips; otherwise in order.
         tasks.sort_by_key(|task| !matches!(task.primitive, Primitive::Add(_)));
         tasks
+    }
+
+    /// The deadline of a binding that drains has come: what is left is cut, if it is ours and unwanted still.
+    fn cut(&mut self, key: &BindingKey, context: &Context<'_>) -> Step {
+        self.cuts.remove(key);
+        let drains = |row: &&Row| row.owner == *context.rules.owner && row.state == State::Draining;
+        let is_wanted = matches!(context.cache.want(key), Some(Want::Present(_)));
+        match self.observed.get(key).filter(drains) {
+            Some(_) if !is_wanted => {
+                let force = ForceRemove { service: key.service, real: key.real };
+                Step::Do(self.lacks.adapt(Primitive::ForceRemove(force)))
+            }
+            _ => self.step(key, context),
+        }
     }
 
     fn step(&self, key: &BindingKey, context: &Context<'_>) -> Step {
@@ -411,8 +442,8 @@ impl Desk {
             (Some(Want::Present(wish)), Some(row)) if is_as_wished(row, &wish, &context.rules) => {
                 Step::Answer(Answer::Done, None)
             }
-            (Some(Want::Present(wish)), _) => {
-                Step::Do(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, &context.rules))))
+            (Some(Want::Present(wish)), row) => {
+                Step::Do(self.lacks.adapt(Primitive::Add(reconcile::add(key, &wish, row, &context.rules))))
             }
             (Some(Want::Absent(Absence::Asked(_))), None) => Step::Answer(Answer::NotFound, None),
             (Some(Want::Absent(Absence::Asked(how))), Some(_)) => {
@@ -452,7 +483,7 @@ impl Desk {
                 Err(why) => self.lose(why, news, now),
             },
             (Some(Flight::Applying(tasks, since)), Done::Apply(result)) => match result {
-                Ok(outcomes) => self.applied(tasks, outcomes, now.since(since), context, news),
+                Ok(outcomes) => self.applied(tasks, outcomes, since, context, news, now),
                 Err(why @ AcmError::StaleEpoch { .. }) => {
                     answer_all(&tasks, &why, news);
                     news.push(News::Fenced(why));
@@ -478,7 +509,8 @@ impl Desk {
             _ => (RETRY_MIN * 2u32.saturating_pow(tries.min(10))).min(RETRY_MAX),
         };
         answer_asked(&mut self.asked, &why, news);
-        if tries == 0 {
+        // Told once, be it that it was reached before or never yet.
+        if !matches!(&self.link, Link::Down { why: Some(_), .. }) {
             news.push(News::Lost(why.clone()));
         }
         self.behind.get_or_insert(now);
@@ -536,16 +568,17 @@ impl Desk {
         &mut self,
         tasks: Vec<Task>,
         outcomes: Vec<Outcome>,
-        took: Duration,
+        since: Time,
         context: &Context<'_>,
         news: &mut Vec<News>,
+        now: Time,
     ) {
-        let each = took / u32::try_from(tasks.len()).unwrap_or(1).max(1);
+        let each = now.since(since) / u32::try_from(tasks.len()).unwrap_or(1).max(1);
         self.pace = (self.pace * 3 + each) / 4;
         for (task, outcome) in tasks.into_iter().zip(outcomes) {
             match outcome {
                 Ok(_) => {
-                    self.observe(&task, context);
+                    self.observe(&task, context, now);
                     if task.asked {
                         news.push(News::Answered(task.key, Answer::Done, task.note));
                     } else {
@@ -578,13 +611,17 @@ impl Desk {
     }
 
     /// What an acknowledged primitive made of the table, until it is listed again.
-    fn observe(&mut self, task: &Task, context: &Context<'_>) {
+    fn observe(&mut self, task: &Task, context: &Context<'_>, now: Time) {
         match &task.primitive {
             Primitive::Add(add) => {
+                self.cuts.remove(&task.key);
                 let row = row_after(add, self.observed.get(&task.key), context);
                 self.observed.insert(task.key, row);
             }
             Primitive::Remove(_) => {
+                if let Some(after) = task.cut_after {
+                    self.cuts.entry(task.key).or_insert(now + after);
+                }
                 if let Some(row) = self.observed.get_mut(&task.key) {
                     row.state = State::Draining;
                 }

@@ -310,8 +310,13 @@ impl Manager {
                 let targets = self.cache.leave(sender);
                 self.probe(targets);
             }
-            // What managers say to agents and operators.
-            Message::Solicit { .. } | Message::Ack { .. } | Message::Status(_) => {}
+            // What managers say to agents and operators, and these to each other.
+            Message::Solicit { .. }
+            | Message::Ack { .. }
+            | Message::Status(_)
+            | Message::Who { .. }
+            | Message::Standings(_)
+            | Message::Restart(_) => {}
         }
     }
 

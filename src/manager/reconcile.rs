@@ -154,10 +154,11 @@ impl std::fmt::Display for Held {
     }
 }
 
-/// The Add for a wish.
-pub fn add(key: &BindingKey, wish: &Wish, rules: &Rules<'_>) -> Add {
+/// The Add for a wish, given what there is: what an Add does not name stays as it is, and the default group is a wish.
+pub fn add(key: &BindingKey, wish: &Wish, row: Option<&Row>, rules: &Rules<'_>) -> Add {
+    let strays = row.filter(|row| row.group != default_group()).map(|_| default_group());
     Add {
-        group: wish.group.clone(),
+        group: wish.group.clone().or(strays),
         weight: wish.weight,
         max_conns: wish.max_conns,
         health: health_of(wish, rules),
@@ -207,7 +208,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, rules: &Rules<'_>) -> Plan {
             }
             (Want::Present(wish), row) => {
                 if !row.is_some_and(|row| is_as_wished(row, wish, rules)) {
-                    plan.steps.push((*key, Primitive::Add(add(key, wish, rules))));
+                    plan.steps.push((*key, Primitive::Add(add(key, wish, row, rules))));
                 }
                 if row.is_none_or(|row| row.state == State::Draining) {
                     members.joins(key);

@@ -1,8 +1,8 @@
 //! The thin I/O around [`Manager`]: sockets, clock, timers, connections to switches, probes.
 //!
-//! One task runs the machine. Each switch has a task of its own that does one job at a time, so a slow one delays
-//! nobody; another one passes on its events. Probes are short tasks, [`PROBES_AT_ONCE`] at a time. All speak to the
-//! machine through one bounded channel.
+//! One task runs the machine. Each switch has a thread of its own that does one job at a time, so one that is slow, or
+//! whose table takes long to read (a quarter of a million rows do), delays nobody; a task on that thread passes on its
+//! events. Probes are short tasks, [`PROBES_AT_ONCE`] at a time. All speak to the machine through one bounded channel.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
@@ -99,16 +99,12 @@ pub async fn run(run: Run, shutdown: impl Future<Output = ()>) -> Result<(), Fai
     }
     let clock = Clock(Instant::now());
     let (to_machine, inbox) = mpsc::channel(INBOX_MAX);
-    let mut tasks = JoinSet::new();
     let switches = run.profiles.into_iter().enumerate().map(|(n, profile)| {
-        let (jobs, orders) = mpsc::unbounded_channel();
         let manager = manager_name(run.setup.node);
         let connect = Arc::clone(&run.connect);
-        let desk = Counter { n, profile, connect, manager, clock, to_machine: to_machine.clone() };
-        tasks.spawn(desk.serve(orders));
-        jobs
+        Counter { n, profile, connect, manager, clock, to_machine: to_machine.clone() }.start()
     });
-    let switches = switches.collect();
+    let switches = switches.collect::<Result<_, _>>()?;
     let node = run.setup.node;
     let probe_patience = run.setup.timing.probe;
     let machine = Manager::new(run.setup, clock.now())?;
@@ -121,7 +117,7 @@ pub async fn run(run: Run, shutdown: impl Future<Output = ()>) -> Result<(), Fai
         probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
         probe_patience,
         to_machine,
-        tasks,
+        tasks: JoinSet::new(),
         told_refused: (Vec::new(), clock.now()),
     };
     host.serve(inbox, run.keys, shutdown).await;
@@ -151,8 +147,7 @@ struct Host {
     machine: Manager,
     sockets: Sockets,
     clock: Clock,
-    /// A desk hands out one job at a time, so these queues hold one job and perhaps one order to let go.
-    switches: Vec<mpsc::UnboundedSender<Order>>,
+    switches: Vec<Orders>,
     probes: Arc<Semaphore>,
     probe_patience: Duration,
     to_machine: mpsc::Sender<Inbox>,
@@ -214,11 +209,10 @@ impl Host {
             match action {
                 Action::Send(To::All, bytes) => drop(self.sockets.send_to_all(&bytes)),
                 Action::Send(To::One(to), bytes) => drop(self.sockets.send_to(&bytes, to)),
-                // The task of a switch lives as long as this one.
-                Action::Job(switch, job) => drop(self.switches[switch].send(Order::Do(*job))),
+                Action::Job(switch, job) => self.switches[switch].give(Order::Do(*job)),
                 Action::Disconnect => {
                     for switch in &self.switches {
-                        drop(switch.send(Order::LetGo));
+                        switch.give(Order::LetGo);
                     }
                 }
                 Action::Probe(target) => self.probe(target),
@@ -315,7 +309,21 @@ enum Order {
     LetGo,
 }
 
-/// The task of one switch.
+/// The way to the thread of a switch, which ends with this, whatever it waits for.
+struct Orders {
+    /// A desk hands out one job at a time, so this queue holds one job and perhaps one order to let go.
+    queue: mpsc::UnboundedSender<Order>,
+    _alive: oneshot::Sender<()>,
+}
+
+impl Orders {
+    fn give(&self, order: Order) {
+        // The thread lives as long as this.
+        drop(self.queue.send(order));
+    }
+}
+
+/// The thread of one switch.
 struct Counter {
     n: usize,
     profile: SwitchProfile,
@@ -340,6 +348,22 @@ impl Drop for Line {
 }
 
 impl Counter {
+    fn start(self) -> io::Result<Orders> {
+        let (queue, orders) = mpsc::unbounded_channel();
+        let (alive, ended) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.serve(orders) => {}
+                    _ = ended => {}
+                }
+            });
+        };
+        std::thread::Builder::new().name("switch".into()).spawn(work)?;
+        Ok(Orders { queue, _alive: alive })
+    }
+
     async fn serve(self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut line: Option<Line> = None;
         while let Some(order) = orders.recv().await {

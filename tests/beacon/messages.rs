@@ -78,7 +78,38 @@ pub(crate) fn every_message() -> Vec<Message> {
         Message::Leave,
         Message::Query,
         Message::Status(status),
+        Message::Who { name: Some("web".parse().unwrap()), roll: Some(u64::MAX) },
+        Message::Standings(Standings { part: 1, parts: 3, rows: standing_rows() }),
+        Message::Restart(Restart {
+            agent: NodeId(77),
+            roll: 1,
+            bindings: vec![web(), six],
+            drain: Some(Duration::from_secs(30)),
+            within: Duration::from_secs(20),
+        }),
     ]
+}
+
+/// Every standing and every phase.
+fn standing_rows() -> Vec<StandingRow> {
+    let bare = |standing| StandingRow {
+        key: web(),
+        name: None,
+        standing,
+        instance: None,
+        roll: None,
+        age: Duration::ZERO,
+        why: None,
+    };
+    let rolled = |phase| StandingRow {
+        name: Some("web".parse().unwrap()),
+        instance: Some(3),
+        roll: Some((9, phase)),
+        age: Duration::from_millis(1500),
+        why: Some(Words::clip("exit code 1")),
+        ..bare(Standing::Absent)
+    };
+    Standing::ALL.into_iter().map(bare).chain(Phase::ALL.into_iter().map(rolled)).collect()
 }
 
 /// A node and a key that may say it.

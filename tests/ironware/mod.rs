@@ -1,9 +1,9 @@
 //! An emulated ServerIron in memory, and the driver in front of it: a duplex instead of a socket, and the runtime's
 //! clock, which a test may pause.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use acm_switch::acm::error::AcmError;
@@ -15,7 +15,7 @@ use switch_sim::connection::Connection;
 use switch_sim::personality::Personality;
 use switch_sim::quirk::{Order, Quirks};
 use switch_sim::screens::Templates;
-use switch_sim::server::{Bell, Device};
+use switch_sim::server::{Bell, Device, Listen, Server};
 use switch_sim::shell::{Origin, Transport};
 use switch_sim::simbox::{Levers, Pace, SimSettings, SimulatedBox};
 use switch_sim::terminal;
@@ -101,6 +101,13 @@ impl Running {
             owner: "operator".parse().expect("a name"),
         };
         FoundrySwitch::new(settings, Box::new(self.clone()))
+    }
+
+    /// Takes telnet connections at this address, for as long as this is polled.
+    pub async fn serve(&self, telnet: SocketAddr) {
+        let listen = Listen { telnet: Some(telnet), ..Listen::default() };
+        let server = Server::bind(self.device.clone(), self.terminal.clone(), listen).await;
+        server.expect("the address is free").run().await;
     }
 
     fn connect(&self) -> Result<Connection, String> {

@@ -1,20 +1,22 @@
 //! An agent in the small: Adds with repetition, beacons, answers Solicit and Prove, Removes. And the server it speaks
 //! for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use acm_switch::acm::words::BindingKey;
+use acm_switch::base::id::Name;
 use acm_switch::base::time::Time;
 use acm_switch::beacon::gate::{Config, Gate};
 use acm_switch::beacon::key::{KeyId, KeyRing};
-use acm_switch::beacon::message::{Condition, Envelope, Message, NodeId, Stamp, Statement, Withdrawal};
+use acm_switch::beacon::message::{AckRow, Condition, Envelope, Message, NodeId, Stamp, Statement, Withdrawal};
 use acm_switch::beacon::sealer::Sealer;
 use acm_switch::beacon::words::Words;
 
 /// What the agent wants now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each of the tests that share this uses some")]
 pub(crate) enum Intent {
     Serving,
     Failing,
@@ -26,6 +28,10 @@ pub(crate) struct Agent {
     pub(crate) intent: Intent,
     /// When the request it makes now was acknowledged for all bindings.
     pub(crate) acknowledged: Option<Time>,
+    /// What each switch answered about each binding to the request it makes now: the latest, but a note is kept.
+    pub(crate) answers: BTreeMap<(BindingKey, Option<Name>), AckRow>,
+    /// How it withdraws.
+    pub(crate) how: Withdrawal,
     sealer: Sealer,
     gate: Gate,
     period: Duration,
@@ -38,9 +44,11 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// `now` is its own clock.
+    #[allow(clippy::too_many_arguments, reason = "an agent is all of these")]
     pub(crate) fn new(
         ring: &Arc<KeyRing>,
         node: u64,
+        key: u16,
         boot: u64,
         bindings: Vec<BindingKey>,
         period: Duration,
@@ -51,7 +59,9 @@ impl Agent {
         let mut agent = Agent {
             intent: Intent::Serving,
             acknowledged: None,
-            sealer: Sealer::new(Arc::clone(ring), NodeId(node), boot, KeyId(2), now).unwrap(),
+            answers: BTreeMap::new(),
+            how: Withdrawal::Drain { deadline: Some(Duration::from_secs(5)) },
+            sealer: Sealer::new(Arc::clone(ring), NodeId(node), boot, KeyId(key), now).unwrap(),
             gate: Gate::new(Arc::clone(ring), config),
             period,
             beacon_at: now,
@@ -78,6 +88,7 @@ impl Agent {
     fn request(&mut self, now: Time) {
         self.repeat_at = Some(now);
         self.stamps.clear();
+        self.answers.clear();
         self.open = self.bindings.iter().copied().collect();
     }
 
@@ -91,10 +102,7 @@ impl Agent {
             self.repeat_at = Some(now + Duration::from_millis(250));
             self.stamps.insert(self.sealer.next_stamp());
             let message = match self.intent {
-                Intent::Withdrawn => Message::Remove {
-                    bindings: self.open.iter().copied().collect(),
-                    how: Withdrawal::Drain { deadline: Some(Duration::from_secs(5)) },
-                },
+                Intent::Withdrawn => Message::Remove { bindings: self.open.iter().copied().collect(), how: self.how },
                 _ => Message::Add { period: self.period, bindings: self.statements(Condition::Serving) },
             };
             out.push(self.seal(message, now));
@@ -126,6 +134,11 @@ impl Agent {
             Message::Solicit { within } => self.soon(within, now),
             Message::Prove => self.soon(Duration::from_millis(1), now),
             Message::Ack { of, rows } if self.stamps.contains(&of) => {
+                for row in &rows {
+                    let before = self.answers.remove(&(row.key, row.switch.clone()));
+                    let note = row.note.clone().or(before.and_then(|before| before.note));
+                    self.answers.insert((row.key, row.switch.clone()), AckRow { note, ..row.clone() });
+                }
                 for rows in rows.chunk_by(|a, b| a.key == b.key) {
                     if !rows.iter().any(|row| row.answer.is_temporary()) {
                         self.open.remove(&rows[0].key);

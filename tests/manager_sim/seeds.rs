@@ -33,7 +33,7 @@ fn fault(world: &mut World) {
     let (managers, agents, switches) = (world.managers.len(), world.agents.len(), world.switches.len());
     let (m, a, s) = (world.coins.usize(0..managers), world.coins.usize(0..agents), world.coins.usize(0..switches));
     let lasts = Duration::from_millis(world.coins.u64(100..20_000));
-    match world.coins.u8(0..14) {
+    match world.coins.u8(0..17) {
         0 => world.kill_manager(m),
         1 if world.managers[m].machine.is_none() => world.start_manager(m),
         2 => {
@@ -57,6 +57,13 @@ fn fault(world: &mut World) {
             world.way = Duration::from_millis([1, 20, 3000][world.coins.usize(0..3)]);
         }
         12 => world.switches[s].latency = Duration::from_millis([1, 100, 2000][world.coins.usize(0..3)]),
+        13 => {
+            // A clock that was wrong is set right, or a machine is restored from a picture of itself.
+            let by = Duration::from_secs([1, 30, 3600, 86_400][world.coins.usize(0..4)]);
+            let node = [Node::Manager(m), Node::Agent(a)][world.coins.usize(0..2)];
+            world.step_clock(node, by);
+        }
+        14 => world.freeze_agent(a, lasts),
         _ => cut(world, lasts),
     }
 }
@@ -113,7 +120,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> World {
 }
 
 /// After quiet there is one leader, and every switch has exactly what living agents want.
-fn quiet(world: &mut World) {
+pub(crate) fn quiet(world: &mut World) {
     let timing = world.plan.timing.clone();
     // A fence makes a manager wait up to 64 heartbeats; then election, hold-down, and passes under the brake.
     let settle = timing.heartbeat * 80 + timing.hold_down() + timing.reconcile * 6 + Duration::from_secs(8);

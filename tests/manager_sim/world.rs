@@ -10,11 +10,11 @@ use std::time::Duration;
 use acm_switch::acm::chaos::Chaos;
 use acm_switch::acm::error::{AcmError, Feature};
 use acm_switch::acm::event::{EventId, EventKind};
-use acm_switch::acm::list::{Filter, Listing};
+use acm_switch::acm::list::{Filter, Listing, State};
 use acm_switch::acm::model::ModelSwitch;
 use acm_switch::acm::primitive::{Caller, Outcome, Primitive, Tenure};
 use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream};
-use acm_switch::acm::words::BindingKey;
+use acm_switch::acm::words::{BindingKey, default_group};
 use acm_switch::base::fraction::Fraction;
 use acm_switch::base::id::Name;
 use acm_switch::base::time::Time;
@@ -40,8 +40,9 @@ pub(crate) enum Node {
 enum Event {
     Deliver(Node, SocketAddr, Arc<Vec<u8>>),
     Wake(Node, u32),
-    /// A manager's job reaches a switch.
+    /// A manager's job is begun in its process, or reaches the switch.
     Perform {
+        is_there: bool,
         manager: usize,
         run: u32,
         switch: usize,
@@ -102,6 +103,7 @@ pub(crate) struct AgentHost {
     pub(crate) agent: Option<Agent>,
     pub(crate) server_up: bool,
     pub(crate) host_up: bool,
+    frozen: bool,
     /// Since when agent, server and host are well, and the agent wants to serve.
     well_since: Time,
     run: u32,
@@ -157,6 +159,8 @@ pub(crate) struct World {
     pub(crate) duplicates: f64,
     /// The longest way of a datagram.
     pub(crate) way: Duration,
+    /// Servers that answer and have no agent here.
+    pub(crate) others: BTreeSet<SocketAddr>,
     /// Pairs of which the first is not heard by the second.
     pub(crate) cut: BTreeSet<(Node, Node)>,
     pub(crate) truth: Truth,
@@ -215,6 +219,7 @@ impl World {
             agent: None,
             server_up: false,
             host_up: true,
+            frozen: false,
             well_since: Time::ZERO,
             run: 0,
             woken_at: Time::NEVER,
@@ -238,6 +243,7 @@ impl World {
             loss: 0.0,
             duplicates: 0.0,
             way: Duration::from_millis(5),
+            others: BTreeSet::new(),
             cut: BTreeSet::new(),
             truth: Truth::new(plan.seed, plan.switches),
             trace: false,
@@ -292,7 +298,8 @@ impl World {
             Event::Then(what) => what(self),
             Event::Wake(node, run) => self.wake(node, run),
             Event::Deliver(to, from, bytes) => self.deliver(to, from, &bytes),
-            Event::Perform { manager, run, switch, job } => self.perform(manager, run, switch, job),
+            Event::Perform { is_there: false, manager, run, switch, job } => self.begin(manager, run, switch, job),
+            Event::Perform { is_there: true, manager, run, switch, job } => self.perform(manager, run, switch, job),
             Event::Answer { manager, run, switch, done } => {
                 self.with_manager(manager, run, |machine, now| machine.job_done(switch, done, now));
             }
@@ -381,8 +388,7 @@ impl World {
         match action {
             Action::Send(to, bytes) => self.send(Node::Manager(n), to, bytes),
             Action::Job(switch, job) => {
-                let at = self.now + self.switch_way(switch);
-                self.push(at, Event::Perform { manager: n, run, switch, job: *job });
+                self.push(self.now, Event::Perform { is_there: false, manager: n, run, switch, job: *job });
             }
             Action::Disconnect => self.managers[n].streams.clear(),
             Action::Probe(target) => {
@@ -397,33 +403,34 @@ impl World {
         self.switches[switch].latency.mul_f64(0.5 + self.coins.f64())
     }
 
-    /// A job at a switch: half of its time has passed, it takes effect now or not at all.
-    fn perform(&mut self, n: usize, run: u32, switch: usize, job: Job) {
-        if self.managers[n].run == run && self.managers[n].stopped {
+    /// A job leaves the process, if it may still be begun.
+    fn begin(&mut self, n: usize, run: u32, switch: usize, job: Job) {
+        if self.managers[n].run != run {
+            return;
+        }
+        if self.managers[n].stopped {
             // Not begun before the stop: it is begun after it, if it may be.
             let at = self.now + Duration::from_millis(100);
-            return self.push(at, Event::Perform { manager: n, run, switch, job });
+            return self.push(at, Event::Perform { is_there: false, manager: n, run, switch, job });
         }
+        let mine = self.managers[n].clock.read(self.now);
+        if matches!(job, Job::Apply { start_by, .. } if mine > start_by) {
+            let done = failed(&job, AcmError::Timeout { waited_for: "this process".into() });
+            return self.push(self.now, Event::Answer { manager: n, run, switch, done });
+        }
+        let at = self.now + self.switch_way(switch);
+        self.push(at, Event::Perform { is_there: true, manager: n, run, switch, job });
+    }
+
+    /// A job at a switch: half of its time has passed, it takes effect now or not at all.
+    fn perform(&mut self, n: usize, run: u32, switch: usize, job: Job) {
         let (me, there) = (Node::Manager(n), Node::Switch(switch));
         let (lost, back) = (self.cut.contains(&(me, there)), self.cut.contains(&(there, me)));
-        let mine = self.managers[n].clock.read(self.now);
-        let too_late = matches!(job, Job::Apply { start_by, .. } if mine > start_by);
-        let unreachable = || AcmError::Unreachable { why: "cut off".into() };
-        let fail = |job: &Job, why: AcmError| match job {
-            Job::Connect => Done::Connect(Err(why)),
-            Job::Claim => Done::Claim(Err(why)),
-            Job::List(_) => Done::List(Err(why)),
-            Job::Apply { .. } => Done::Apply(Err(why)),
-        };
+        let failed = failed(&job, AcmError::Unreachable { why: "cut off".into() });
         let patience = self.now + Duration::from_secs(1);
         if lost {
-            return self.push(patience, Event::Answer { manager: n, run, switch, done: fail(&job, unreachable()) });
+            return self.push(patience, Event::Answer { manager: n, run, switch, done: failed });
         }
-        if too_late {
-            let why = AcmError::Timeout { waited_for: "this process".into() };
-            return self.push(self.now, Event::Answer { manager: n, run, switch, done: fail(&job, why) });
-        }
-        let failed = fail(&job, unreachable());
         let done = self.do_job(n, switch, job);
         self.tell_events(switch);
         match back {
@@ -505,7 +512,7 @@ impl World {
     }
 
     /// Managers that subscribed hear what happened.
-    fn tell_events(&mut self, switch: usize) {
+    pub(crate) fn tell_events(&mut self, switch: usize) {
         let way = self.switch_way(switch);
         for n in 0..self.managers.len() {
             let mut told = Vec::new();
@@ -533,6 +540,7 @@ impl World {
         let finding = match a.map(|a| (&self.agents[a], cut(a))) {
             Some((host, false)) if host.host_up && host.server_up => Finding::Alive,
             Some((host, false)) if host.host_up => Finding::Refused,
+            None if self.others.contains(&target.real) => Finding::Alive,
             _ => Finding::Silent,
         };
         let lost = self.coins.f64() < self.loss * 2.0;
@@ -549,7 +557,7 @@ impl World {
         let host = &mut self.agents[a];
         let now = host.clock.read(self.now);
         let period = self.plan.timing.beacon;
-        let agent = Agent::new(&self.ring, 100 + a as u64, boot, bindings_of(a), period, seed, now);
+        let agent = Agent::new(&self.ring, 100 + a as u64, 2, boot, bindings_of(a), period, seed, now);
         host.well_since = self.now;
         (host.agent, host.server_up, host.run) = (Some(agent), true, host.run + 1);
         host.woken_at = Time::NEVER;
@@ -572,6 +580,34 @@ impl World {
         self.agents[a].host_up = up;
         self.agents[a].well_since = self.now;
         self.set_health(a);
+    }
+
+    /// The machine of an agent sleeps, its clock and its server with it.
+    pub(crate) fn freeze_agent(&mut self, a: usize, lasts: Duration) {
+        if !self.agents[a].host_up || self.agents[a].frozen {
+            return;
+        }
+        self.set_host(a, false);
+        self.agents[a].frozen = true;
+        self.agents[a].clock.stood += lasts;
+        self.at(self.now + lasts, move |world| {
+            world.agents[a].frozen = false;
+            world.set_host(a, true);
+            let run = world.agents[a].run;
+            world.wake(Node::Agent(a), run);
+        });
+    }
+
+    /// The clock of a machine steps forward.
+    pub(crate) fn step_clock(&mut self, node: Node, by: Duration) {
+        self.say(|| format!("the clock of {node:?} steps by {by:?}"));
+        let (run, clock) = match node {
+            Node::Manager(n) => (self.managers[n].run, &mut self.managers[n].clock),
+            Node::Agent(a) => (self.agents[a].run, &mut self.agents[a].clock),
+            Node::Switch(_) => return,
+        };
+        clock.offset += by.as_micros() as u64;
+        self.wake(node, run);
     }
 
     /// What the switches' own checks find, a moment later.
@@ -600,7 +636,7 @@ impl World {
 
     fn with_agent(&mut self, a: usize, run: u32, call: impl FnOnce(&mut Agent, Time) -> Vec<Vec<u8>>) {
         let host = &mut self.agents[a];
-        let Some(agent) = host.agent.as_mut().filter(|_| host.run == run) else { return };
+        let Some(agent) = host.agent.as_mut().filter(|_| host.run == run && !host.frozen) else { return };
         let said = call(agent, host.clock.read(self.now));
         let due = host.clock.when(agent.next_deadline(), self.now);
         if due < host.woken_at || host.woken_at <= self.now {
@@ -675,7 +711,7 @@ impl World {
             self.switches[switch].latency = Duration::from_millis(5);
         }
         for a in 0..self.agents.len() {
-            if !self.agents[a].host_up {
+            if !self.agents[a].host_up && !self.agents[a].frozen {
                 self.set_host(a, true);
             }
         }
@@ -734,6 +770,14 @@ impl World {
     }
 }
 
+impl World {
+    /// Whether a switch has this binding, as every agent here asks for it, and not draining.
+    pub(crate) fn is_plain(&self, switch: usize, key: &BindingKey) -> bool {
+        let listing = ready(self.switches[switch].model.list(&Filter::default())).unwrap();
+        listing.binding(key).is_some_and(|row| row.state != State::Draining && row.group == default_group())
+    }
+}
+
 impl SwitchHost {
     fn new(seed: u64, is_unfenced: bool, chaos: f64, at: Time) -> SwitchHost {
         let model = ModelSwitch::new(seed);
@@ -777,12 +821,21 @@ impl<S: AcmSwitch> AcmSwitch for Unfenced<S> {
     }
 }
 
+fn failed(job: &Job, why: AcmError) -> Done {
+    match job {
+        Job::Connect => Done::Connect(Err(why)),
+        Job::Claim => Done::Claim(Err(why)),
+        Job::List(_) => Done::List(Err(why)),
+        Job::Apply { .. } => Done::Apply(Err(why)),
+    }
+}
+
 fn poll<T>(mut answer: Answer<'_, T>) -> Poll<T> {
     answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The model answers at once.
-fn ready<T>(answer: Answer<'_, T>) -> T {
+pub(crate) fn ready<T>(answer: Answer<'_, T>) -> T {
     match poll(answer) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("the model never waits"),

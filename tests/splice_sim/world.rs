@@ -263,7 +263,7 @@ impl World {
             if self.client_wakes[n].is_some_and(|at| at <= self.now) {
                 let sent = self.clients[n].turn(self.now).into_iter().map(Packet::plain).collect();
                 self.client_wakes[n] = self.clients[n].wake(self.now);
-                self.send_to_plane(0, sent);
+                self.hand_over(0, sent);
             }
         }
         for n in 0..self.webs.len() {
@@ -273,12 +273,12 @@ impl World {
                 web.turn(self.now);
                 let sent: Vec<_> = web.host.sent().map(Packet::plain).collect();
                 self.web_wakes[n] = web.host.wake(self.now);
-                self.send_to_plane(1 + n as u16, sent);
+                self.hand_over(1 + n as u16, sent);
             }
         }
     }
 
-    fn send_to_plane(&mut self, port: u16, sent: Vec<Packet>) {
+    fn hand_over(&mut self, port: u16, sent: Vec<Packet>) {
         let trouble = if port == 0 { self.plan.front } else { self.plan.back };
         for (way, packet) in trouble.carry(sent, &mut self.coins) {
             self.send(To::Plane(port), way, packet);
@@ -290,7 +290,7 @@ impl World {
         while self.road.peek().is_some_and(|Reverse(first)| first.at <= self.now) {
             let Some(Reverse(Arrival { to, packet, .. })) = self.road.pop() else { return };
             match to {
-                To::Plane(port) => self.insend_to_plane(port, packet),
+                To::Plane(port) => self.hand_in(port, packet),
                 To::Client(n) => {
                     self.clients[n].hear(packet.bytes, self.now);
                     self.client_wakes[n] = Some(self.now);
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    fn insend_to_plane(&mut self, port: u16, packet: Packet) {
+    fn hand_in(&mut self, port: u16, packet: Packet) {
         assert!(self.batch.push(&packet.bytes, Egress::None), "a frame too long, or too many");
         let frame = self.batch.frames_mut().last_mut().expect("pushed");
         (frame.offload, frame.ingress) = (packet.offload, PortId(port));
@@ -440,7 +440,7 @@ impl World {
 
     /// The number of the switch's answer to a SYN.
     pub(crate) fn cookie_for(&mut self, syn: &[u8]) -> Option<u32> {
-        self.insend_to_plane(0, Packet::plain(syn.to_vec()));
+        self.hand_in(0, Packet::plain(syn.to_vec()));
         self.plane.process(&mut self.batch.frames_mut()[0], self.now, &mut self.out);
         let frames = self.batch.frames().iter().chain(self.out.frames.frames());
         let answer =

@@ -51,9 +51,15 @@ mod tag {
     pub(super) const WAITING: u16 = 0x002a;
     pub(super) const COUNTER: u16 = 0x002b;
     pub(super) const COUNT: u16 = 0x002c;
+
+    pub(super) const ROLL: u16 = 0x0030;
+    pub(super) const STANDING: u16 = 0x0031;
+    pub(super) const PHASE: u16 = 0x0032;
+    pub(super) const INSTANCE: u16 = 0x0033;
+    pub(super) const STANDING_ROW: u16 = 0x0034;
 }
 
-/// What kind of message a datagram holds. The numbers are those on the wire; 32 to 63 are kept for rolling reboots.
+/// What kind of message a datagram holds. The numbers are those on the wire; from 32 on operators and agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "each is the variant of `Message` of the same name")]
@@ -71,11 +77,14 @@ pub enum Kind {
     Leave = 11,
     Query = 12,
     Status = 13,
+    Who = 32,
+    Standings = 33,
+    Restart = 34,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Heartbeat,
         Kind::Claim,
         Kind::Resign,
@@ -89,6 +98,9 @@ impl Kind {
         Kind::Leave,
         Kind::Query,
         Kind::Status,
+        Kind::Who,
+        Kind::Standings,
+        Kind::Restart,
     ];
 
     /// The kind with this number.
@@ -101,9 +113,9 @@ impl Kind {
         match self {
             Kind::Heartbeat | Kind::Claim | Kind::Resign => Speaker::Manager,
             Kind::Beacon | Kind::Add | Kind::Remove | Kind::Failure | Kind::Leave => Speaker::Agent,
-            Kind::Query => Speaker::Operator,
-            // A manager answers under the key it was asked with, so whoever holds that key believes it.
-            Kind::Solicit | Kind::Prove | Kind::Ack | Kind::Status => Speaker::Anyone,
+            Kind::Query | Kind::Who | Kind::Restart => Speaker::Operator,
+            // Managers and agents answer under the key they were asked with, so whoever holds that key believes it.
+            Kind::Solicit | Kind::Prove | Kind::Ack | Kind::Status | Kind::Standings => Speaker::Anyone,
         }
     }
 }
@@ -125,6 +137,9 @@ impl Message {
             Message::Leave => Kind::Leave,
             Message::Query => Kind::Query,
             Message::Status(_) => Kind::Status,
+            Message::Who { .. } => Kind::Who,
+            Message::Standings(_) => Kind::Standings,
+            Message::Restart(_) => Kind::Restart,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::field::{Field, Fields, Malformed, Read, needed, once};
 use super::super::message::{
-    AckRow, Answer, BINDINGS_PER_MESSAGE_MAX, Condition, ECHOES_MAX, Facts, Message, NodeId, PeerRow, Role, Stamp,
-    Statement, Status, SwitchRow, Withdrawal,
+    AckRow, Answer, BINDINGS_PER_MESSAGE_MAX, Condition, ECHOES_MAX, Facts, Message, NodeId, PeerRow, Phase, Restart,
+    Role, Stamp, Standing, StandingRow, Standings, Statement, Status, SwitchRow, Withdrawal,
 };
 use super::super::words::Words;
 use super::{Kind, tag};
@@ -66,6 +66,9 @@ struct Raw {
     peers: Vec<PeerRow>,
     switches: Vec<SwitchRow>,
     counters: Vec<(Name, u64)>,
+    name: Option<Name>,
+    roll: Option<u64>,
+    standings: Vec<StandingRow>,
 }
 
 impl Raw {
@@ -92,6 +95,9 @@ impl Raw {
             tag::PEER => bounded(&mut self.peers, read_peer(field.value)?, usize::MAX),
             tag::SWITCH_ROW => bounded(&mut self.switches, read_switch(field.value)?, usize::MAX),
             tag::COUNTER => bounded(&mut self.counters, read_counter(field.value)?, usize::MAX),
+            tag::NAME => once(&mut self.name, field.name()?),
+            tag::ROLL => once(&mut self.roll, field.u64()?),
+            tag::STANDING_ROW => bounded(&mut self.standings, read_standing(field.value)?, usize::MAX),
             _ => field.skip(),
         }
     }
@@ -117,6 +123,18 @@ impl Raw {
             Kind::Failure => Message::Failure { real: needed(self.real)?, why: needed(self.why)? },
             Kind::Leave => Message::Leave,
             Kind::Query => Message::Query,
+            Kind::Who => Message::Who { name: self.name, roll: self.roll },
+            Kind::Standings => {
+                let (part, parts) = needed(self.part)?;
+                Message::Standings(Standings { part, parts, rows: self.standings })
+            }
+            Kind::Restart => Message::Restart(Restart {
+                agent: NodeId(needed(self.node)?),
+                roll: needed(self.roll)?,
+                bindings: self.bindings,
+                drain: self.deadline,
+                within: needed(self.within)?,
+            }),
             Kind::Status => {
                 let (part, parts) = needed(self.part)?;
                 Message::Status(Status {
@@ -232,6 +250,32 @@ fn read_peer(bytes: &[u8]) -> Read<PeerRow> {
         }
     }
     Ok(PeerRow { node: NodeId(needed(node)?), role: needed(said)?, age: needed(age)? })
+}
+
+fn read_standing(bytes: &[u8]) -> Read<StandingRow> {
+    let (mut key, mut name, mut standing, mut instance) = (None, None, None, None);
+    let (mut roll, mut phase, mut age, mut why) = (None, None, None, None);
+    for field in Fields::of(bytes) {
+        let field = field?;
+        match field.tag {
+            tag::BINDING => once(&mut key, field.binding()?)?,
+            tag::NAME => once(&mut name, field.name()?)?,
+            tag::STANDING => once(&mut standing, Standing::ALL.get(usize::from(field.u8()?)).copied())?,
+            tag::INSTANCE => once(&mut instance, field.u16()?)?,
+            tag::ROLL => once(&mut roll, field.u64()?)?,
+            tag::PHASE => once(&mut phase, Phase::ALL.get(usize::from(field.u8()?)).copied())?,
+            tag::AGE => once(&mut age, field.millis()?)?,
+            tag::WHY => once(&mut why, field.words()?)?,
+            _ => field.skip()?,
+        }
+    }
+    let roll = match (roll, phase) {
+        (None, None) => None,
+        (Some(roll), Some(Some(phase))) => Some((roll, phase)),
+        _ => return Err(Malformed::Layout("a roll has a phase from 0 to 5, and a phase a roll")),
+    };
+    let standing = needed(standing.flatten())?;
+    Ok(StandingRow { key: needed(key)?, name, standing, instance, roll, age: needed(age)?, why })
 }
 
 fn read_counter(bytes: &[u8]) -> Read<(Name, u64)> {

@@ -1,7 +1,9 @@
 //! Messages to fields.
 
 use super::super::field::Writer;
-use super::super::message::{AckRow, Condition, ECHOES_MAX, Envelope, Message, Statement, Status, Withdrawal};
+use super::super::message::{
+    AckRow, Condition, ECHOES_MAX, Envelope, Message, Restart, StandingRow, Standings, Statement, Status, Withdrawal,
+};
 use super::tag;
 use crate::acm::words::HealthDepth;
 
@@ -41,6 +43,27 @@ pub(in crate::beacon) fn write(envelope: &Envelope, to: &mut Writer) {
             to.text(tag::WHY, why.as_str());
         }
         Message::Status(status) => write_status(status, to),
+        Message::Who { name, roll } => {
+            if let Some(name) = name {
+                to.text(tag::NAME, name.as_str());
+            }
+            if let Some(roll) = roll {
+                to.u64(tag::ROLL, *roll);
+            }
+        }
+        Message::Standings(Standings { part, parts, rows }) => {
+            write_part(*part, *parts, to);
+            rows.iter().for_each(|row| to.nested(tag::STANDING_ROW, |inner| write_standing(row, inner)));
+        }
+        Message::Restart(Restart { agent, roll, bindings, drain, within }) => {
+            to.u64(tag::NODE, agent.0);
+            to.u64(tag::ROLL, *roll);
+            to.millis(tag::WITHIN, *within);
+            if let Some(drain) = drain {
+                to.millis(tag::DEADLINE, *drain);
+            }
+            bindings.iter().for_each(|key| to.binding(tag::BINDING, key));
+        }
     }
 }
 
@@ -91,11 +114,34 @@ fn write_ack_row(row: &AckRow, to: &mut Writer) {
     }
 }
 
-fn write_status(status: &Status, to: &mut Writer) {
+fn write_part(part: u16, parts: u16, to: &mut Writer) {
     to.nested(tag::PART, |inner| {
-        inner.bytes.extend_from_slice(&status.part.to_be_bytes());
-        inner.bytes.extend_from_slice(&status.parts.to_be_bytes());
+        inner.bytes.extend_from_slice(&part.to_be_bytes());
+        inner.bytes.extend_from_slice(&parts.to_be_bytes());
     });
+}
+
+fn write_standing(row: &StandingRow, to: &mut Writer) {
+    to.binding(tag::BINDING, &row.key);
+    if let Some(name) = &row.name {
+        to.text(tag::NAME, name.as_str());
+    }
+    to.u8(tag::STANDING, row.standing as u8);
+    if let Some(instance) = row.instance {
+        to.u16(tag::INSTANCE, instance);
+    }
+    if let Some((roll, phase)) = row.roll {
+        to.u64(tag::ROLL, roll);
+        to.u8(tag::PHASE, phase as u8);
+    }
+    to.millis(tag::AGE, row.age);
+    if let Some(why) = &row.why {
+        to.text(tag::WHY, why.as_str());
+    }
+}
+
+fn write_status(status: &Status, to: &mut Writer) {
+    write_part(status.part, status.parts, to);
     to.u8(tag::ROLE, status.role as u8);
     to.u64(tag::TERM, status.term);
     if let Some(leader) = status.leader {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::config::{ConfigError, in_line, wrong};
-use super::super::control_plane::{self, KeyConfig, NetworkConfig};
 use crate::acm::connect::{Credentials, SwitchProfile};
+use crate::acm::error::AcmError;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::beacon::config::{self as control_plane, KeyConfig, NetworkConfig};
 use crate::beacon::key::{KeyId, KeyRing, VipRange};
 use crate::beacon::message::NodeId;
 use crate::beacon::socket::Reach;
@@ -150,8 +151,7 @@ impl ManagerConfig {
             if switch.vips.is_empty() {
                 return Err(wrong(at("vips"), "name at least one virtual address, such as \"10.0.0.100\""));
             }
-            let url = switch.url.parse::<DriverUrl>().and_then(|url| Driver::of(&url));
-            url.map_err(|why| wrong(at("url"), why.to_string()))?;
+            switch.url_for(&self.group).map_err(|why| wrong(at("url"), why))?;
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl ManagerConfig {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub(in crate::cli) fn ring(&self) -> Result<Arc<KeyRing>, ConfigError> {
-        control_plane::ring(&self.group, &self.keys)
+        Ok(control_plane::ring(&self.group, &self.keys)?)
     }
 
     /// How to open the sockets.
@@ -204,7 +204,7 @@ impl ManagerConfig {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub(in crate::cli) fn reach(&self) -> Result<Reach, ConfigError> {
-        self.network.reach()
+        Ok(self.network.reach()?)
     }
 
     /// How to reach the switches, with their secrets.
@@ -212,21 +212,43 @@ impl ManagerConfig {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub(in crate::cli) fn profiles(&self) -> Result<Vec<SwitchProfile>, ConfigError> {
-        self.switches.iter().enumerate().map(|(n, switch)| switch.profile(&format!("switch[{n}]"))).collect()
+        self.switches
+            .iter()
+            .enumerate()
+            .map(|(n, switch)| switch.profile(&format!("switch[{n}]"), &self.group))
+            .collect()
     }
 }
 
 impl SwitchConfig {
-    fn profile(&self, place: &str) -> Result<SwitchProfile, ConfigError> {
+    /// The address, as the driver is given it. A box that keeps no owners is told that what is named in our way is the
+    /// group's: otherwise the manager would take its own bindings for somebody else's.
+    fn url_for(&self, group: &Name) -> Result<String, String> {
+        let url: DriverUrl = self.url.parse().map_err(|why: AcmError| why.to_string())?;
+        let driver = Driver::of(&url).map_err(|why| why.to_string())?;
+        match (driver, url.option("owner")) {
+            (Driver::Foundry, None) => {
+                let sign = if self.url.contains('?') { '&' } else { '?' };
+                Ok(format!("{}{sign}owner={group}", self.url))
+            }
+            (Driver::Foundry, Some(owner)) if owner != group.as_str() => {
+                Err(format!("owner={owner} is not this manager's group `{group}`; leave it out"))
+            }
+            _ => Ok(self.url.clone()),
+        }
+    }
+
+    fn profile(&self, place: &str, group: &Name) -> Result<SwitchProfile, ConfigError> {
         let secret = |what, file: &Option<PathBuf>, env: &Option<String>| {
-            control_plane::secret(place, what, file.as_deref(), env.as_deref())
+            Ok::<_, ConfigError>(control_plane::secret(place, what, file.as_deref(), env.as_deref())?)
         };
         let credentials = Credentials {
             token: secret("token", &self.token_file, &self.token_env)?,
             password: secret("password", &self.password_file, &self.password_env)?,
             enable_password: secret("enable_password", &self.enable_password_file, &self.enable_password_env)?,
         };
-        Ok(SwitchProfile { credentials, ..SwitchProfile::new(self.name.clone(), self.url.clone()) })
+        let url = self.url_for(group).map_err(|why| wrong(format!("{place}.url"), why))?;
+        Ok(SwitchProfile { credentials, ..SwitchProfile::new(self.name.clone(), url) })
     }
 }
 
@@ -288,6 +310,11 @@ mod tests {
             ("", "[[switch]]\nname = \"sw-1\"\nurl = \"unix:/s\"\nvips = [\"10.0.0.1\"]\n", "switch[1].name"),
             ("", "[[switch]]\nname = \"sw-2\"\nurl = \"unix:/s\"\nvips = []\n", "switch[1].vips"),
             ("", "[[switch]]\nname = \"sw-2\"\nurl = \"ftp://s\"\nvips = [\"10.0.0.1\"]\n", "switch[1].url"),
+            (
+                "",
+                "[[switch]]\nname = \"sw-2\"\nurl = \"telnet://s?owner=me\"\nvips = [\"10.0.0.1\"]\n",
+                "switch[1].url",
+            ),
         ] {
             let error = parse(head, more).unwrap_err().to_string();
             assert!(error.contains(key) && !error.contains('\n'), "{head}{more}: {error}");
@@ -296,6 +323,19 @@ mod tests {
         assert!(other(&format!("node = 1\nsign_with = 9\n{KEY}{SWITCH}")).starts_with("sign_with"));
         assert!(other(&format!("node = 9\nsign_with = 1\n{KEY}{SWITCH}")).starts_with("node"));
         assert!(other(&format!("{SMALL}{KEY}")).starts_with("switch"));
+    }
+
+    #[test]
+    fn what_a_command_line_calls_ours_is_the_groups() {
+        for (url, given) in [
+            ("telnet://lb-5", "telnet://lb-5?owner=comics"),
+            ("ssh://admin@lb-5?trust-new=yes", "ssh://admin@lb-5?trust-new=yes&owner=comics"),
+            ("telnet://lb-5?owner=comics", "telnet://lb-5?owner=comics"),
+            ("unix:/s", "unix:/s"),
+        ] {
+            let switch = format!("[[switch]]\nname = \"sw-2\"\nurl = \"{url}\"\nvips = [\"10.0.0.1\"]\n");
+            assert_eq!(parse("", &switch).unwrap().profiles().unwrap()[1].url, given);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 pub(super) mod config;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use tracing::{info, warn};
 
 use self::config::ManagerConfig;
 use super::config::ConfigError;
-use super::control_plane::random;
 use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::output::{self, Style};
 use super::signals::stop_requested;
+use crate::beacon::config::random;
 use crate::beacon::key::{KeyId, KeyRing};
 use crate::driver::Registry;
 use crate::manager::machine::Setup;
@@ -46,28 +46,51 @@ pub(super) fn main(args: ManagerArgs) -> ExitCode {
         let Some(path) = args.config.filter(|_| !args.print_config) else {
             return output::text(include_str!("example.toml"));
         };
-        let config = ManagerConfig::read(&path).map_err(setup)?;
+        let manager = Preparation::read(&path)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let stop = stop_requested()?;
-            let (changed, keys) = mpsc::channel(1);
-            let run = prepare(&config, keys)?;
-            info!(group = %config.group, node = %config.node, switches = config.switches.len(), "the manager starts");
-            let mut hang_up = signal(SignalKind::hangup())?;
-            let rereading = async {
-                while hang_up.recv().await.is_some() {
-                    reread(&path, &changed).await;
-                }
-            };
-            tokio::select! {
-                ended = task::run(run, stop) => ended.map_err(|why| Failure::Setup(why.to_string()))?,
-                () = rereading => {}
-            }
-            info!("the manager stops");
-            Ok(())
-        })
+        runtime.block_on(async { manager.run(stop_requested()?).await })
     };
     failure::exit(Style::Human, whole())
+}
+
+/// A manager that can be run: its configuration is read and right.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    path: PathBuf,
+    config: ManagerConfig,
+}
+
+impl Preparation {
+    /// Reads its configuration.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`], naming file and key.
+    pub(super) fn read(path: &Path) -> Result<Preparation, Failure> {
+        Ok(Preparation { path: path.to_owned(), config: ManagerConfig::read(path).map_err(setup)? })
+    }
+
+    /// Runs it until `stop` resolves. SIGHUP reads its keys anew.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`]: a secret or a socket.
+    pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let Preparation { path, config } = self;
+        let (changed, keys) = mpsc::channel(1);
+        let run = prepare(&config, keys)?;
+        info!(group = %config.group, node = %config.node, switches = config.switches.len(), "the manager starts");
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let rereading = async {
+            while hang_up.recv().await.is_some() {
+                reread(&path, &changed).await;
+            }
+        };
+        tokio::select! {
+            ended = task::run(run, stop) => ended.map_err(|why| Failure::Setup(why.to_string()))?,
+            () = rereading => {}
+        }
+        info!("the manager stops");
+        Ok(())
+    }
 }
 
 fn setup(why: ConfigError) -> Failure {
@@ -93,7 +116,7 @@ fn prepare(config: &ManagerConfig, keys: mpsc::Receiver<(Arc<KeyRing>, KeyId)>) 
 }
 
 /// Reads the keys anew. A file that is not right changes nothing.
-async fn reread(path: &std::path::Path, changed: &mpsc::Sender<(Arc<KeyRing>, KeyId)>) {
+async fn reread(path: &Path, changed: &mpsc::Sender<(Arc<KeyRing>, KeyId)>) {
     let read = ManagerConfig::read(path).and_then(|config| Ok((config.ring()?, config.sign_with)));
     match read {
         Ok(keys) => drop(changed.send(keys).await),

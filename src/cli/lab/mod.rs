@@ -1,30 +1,24 @@
-//! `acm lab`: the story, or a lab to play with.
+//! `acm lab`: the story, the experiments, or a lab to play with.
 
 #![allow(clippy::disallowed_methods)]
 
+mod node;
+
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
+use self::node::NodeCommand;
 use super::failure::{self, Failure};
 use super::output::Style;
 use super::signals::stop_requested;
-use crate::acm::primitive::{Add, Caller, Primitive};
-use crate::acm::switch::{AcmSwitch, perform};
-use crate::acm::wait::until_active;
-use crate::acm::words::ServiceKey;
-use crate::base::span::Span;
-use crate::lab::load::LoadOptions;
 use crate::lab::owner::{self, LabFile};
-use crate::lab::rig::Lab;
-use crate::lab::{
-    SERVERS_MAX, VIP, ask, content, flood, hold, load, namespace, rootless, serve, server, story, transfer,
-};
-use crate::port::offload::{Offloads, set_offloads};
+use crate::lab::promises::Promises;
+use crate::lab::{SERVERS_MAX, VIP, content, failover, namespace, rolling, rootless, story};
 
 /// How long `up` waits for the lab to be ready.
 const READY: Duration = Duration::from_secs(20);
@@ -36,7 +30,7 @@ const READY: Duration = Duration::from_secs(20);
 /// user where user namespaces are allowed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  acm lab\n  acm lab content\n  acm lab up\n  acm lab exec client -- curl -s http://10.0.0.100/\n  \
+    after_help = "Examples:\n  acm lab\n  acm lab roll --out figure4\n  acm lab failover\n  acm lab content\n  acm lab up\n  acm lab exec client -- curl -s http://10.0.0.100/\n  \
                         acm lab exec switch -- acm list\n  acm lab down"
 )]
 pub(super) struct LabArgs {
@@ -55,6 +49,49 @@ enum LabCommand {
     /// a Drop for one class of requests. Prints what was promised and what was measured.
     #[command(after_help = "Example:\n  acm lab content")]
     Content {
+        /// The closing table as JSON, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Restart three servers into a new version, again and again, under load: nothing is lost
+    ///
+    /// A switch, two managers and three servers under `acm run`, each in a node of its own; `acm roll` restarts them while
+    /// clients with keep-alive and with short connections go on. Shows how requests move to the new version.
+    #[command(after_help = "Examples:\n  acm lab roll\n  acm lab roll --rolls 20 --out figure4\n  \
+                            acm lab roll --json | jq '.promises[] | select(.kept == false)'")]
+    Roll {
+        /// How many rolls
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        rolls: u16,
+        /// Kill the leading manager in the middle of each roll
+        #[arg(long)]
+        kill_manager: bool,
+        /// Kill `acm roll` in the middle of each roll, and go on with `--resume`
+        #[arg(long)]
+        kill_operator: bool,
+        /// Hold so many connections open that never end: they, and no others, are cut when the drain is over
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=5000))]
+        idle: u32,
+        /// Write roll.csv and roll.svg there
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// The closing table as JSON, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Kill, hang and cut off servers, managers and the switch, and see what clients notice
+    #[command(after_help = "Examples:\n  acm lab failover\n  acm lab failover --times 30 --out failures\n  \
+                            acm lab failover --json | jq -r '.promises[] | [.promised, .measured] | @tsv'")]
+    Failover {
+        /// Leave out the managers' default timers, with which a death takes 12 s
+        #[arg(long)]
+        quick: bool,
+        /// How often each failure, at random moments; the longest time counts
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        times: u16,
+        /// Write failover.csv and failover.svg there
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
         /// The closing table as JSON, and nothing else
         #[arg(long)]
         json: bool,
@@ -103,138 +140,33 @@ enum LabCommand {
     Node(NodeCommand),
 }
 
-#[derive(Debug, Subcommand)]
-enum NodeCommand {
-    /// Own a lab until stopped
-    #[command(after_help = "Example:\n  acm lab node own --servers 3")]
-    Own {
-        #[arg(long)]
-        servers: u8,
-        #[arg(long)]
-        fault: Vec<String>,
-    },
-    /// Serve HTTP
-    #[command(after_help = "Example:\n  acm lab node serve --name s1 --listen 10.0.0.11:8080")]
-    Serve {
-        #[arg(long)]
-        name: String,
-        #[arg(long)]
-        listen: SocketAddr,
-        #[arg(long, default_value_t = 0)]
-        cache: usize,
-    },
-    /// Make requests
-    #[command(after_help = "Example:\n  acm lab node load --target 10.0.0.100:80")]
-    Load {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value_t = 8)]
-        workers: u32,
-        #[arg(long, default_value_t = 1)]
-        requests_per_connection: u32,
-        #[arg(long, default_value = "5s")]
-        connect_timeout: Span,
-        #[arg(long)]
-        attempts: Option<u64>,
-    },
-    /// Make requests, and check who answers
-    #[command(
-        after_help = "Example:\n  acm lab node ask --target 10.0.0.100:80 --want /shop/#=s1 --want '/account sid=#='"
-    )]
-    Ask {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value_t = 8)]
-        workers: u32,
-        #[arg(long, default_value_t = 10)]
-        requests_per_connection: u32,
-        #[arg(long, default_value_t = 1000)]
-        requests: u64,
-        #[arg(long, required_unless_present = "zipf")]
-        want: Vec<ask::Want>,
-        #[arg(long)]
-        zipf: Option<usize>,
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-    },
-    /// Hold connections open
-    #[command(after_help = "Example:\n  acm lab node hold --target 10.0.0.100:80 --connections 100")]
-    Hold {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long)]
-        connections: u32,
-    },
-    /// Send half a request head on each of many connections, and stall
-    #[command(after_help = "Example:\n  acm lab node stall --target 10.0.0.100:80 --connections 1000")]
-    Stall {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long)]
-        connections: u32,
-    },
-    /// Send SYNs of hosts that do not exist
-    #[command(after_help = "Example:\n  acm lab node flood --target 10.0.0.100:80 --syns 100000")]
-    Flood {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value = "eth0")]
-        interface: String,
-        #[arg(long)]
-        syns: u64,
-        #[arg(long, default_value_t = 100_000)]
-        rate: u64,
-    },
-    /// Fetch bytes and compare them
-    #[command(after_help = "Example:\n  acm lab node fetch --target 10.0.0.100:80 --bytes 1000000")]
-    Fetch {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long)]
-        bytes: u64,
-    },
-    /// Send bytes and compare their digest
-    #[command(after_help = "Example:\n  acm lab node send --target 10.0.0.100:80 --bytes 1000000")]
-    Send {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long)]
-        bytes: u64,
-    },
-    /// Send datagrams back
-    #[command(after_help = "Example:\n  acm lab node echo --listen 10.0.0.11:7007")]
-    Echo {
-        #[arg(long)]
-        listen: SocketAddr,
-    },
-    /// Send datagrams and compare what comes back
-    #[command(after_help = "Example:\n  acm lab node datagrams --target 10.0.0.100:7")]
-    Datagrams {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value_t = 100)]
-        count: u32,
-    },
-    /// Switch an interface's offloads on or off
-    #[command(after_help = "Example:\n  acm lab node offloads eth0 off")]
-    Offloads {
-        interface: String,
-        #[arg(value_parser = ["on", "off"])]
-        state: String,
-    },
-}
-
 /// Runs `acm lab ...`. Called before any thread exists.
 pub(super) fn run(args: LabArgs) -> ExitCode {
-    let style = if args.json { Style::Json } else { Style::Human };
+    let is_json = args.json
+        || matches!(
+            args.command,
+            Some(
+                LabCommand::Content { json: true }
+                    | LabCommand::Roll { json: true, .. }
+                    | LabCommand::Failover { json: true, .. }
+            )
+        );
+    let style = if is_json { Style::Json } else { Style::Human };
     let done = match args.command {
-        None => tell(args.json, Tale::Primitives),
-        Some(LabCommand::Content { json }) => tell(json, Tale::Content),
+        None => tell(args.json, story::tell(args.json)),
+        Some(LabCommand::Roll { rolls, kill_manager, kill_operator, idle, out, json }) => {
+            let options = rolling::Options { rolls, kill_manager, kill_operator, idle, out, quiet: json };
+            tell(json, rolling::tell(options))
+        }
+        Some(LabCommand::Failover { quick, times, out, json }) => {
+            tell(json, failover::tell(failover::Options { quick, times, out, quiet: json }))
+        }
+        Some(LabCommand::Content { json }) => tell(json, content::tell(json)),
         Some(LabCommand::Up { servers, json, fault }) => up(servers, json, &fault).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Exec { lab, node, command }) => exec(lab, &node, &command),
         Some(LabCommand::Down { lab }) => down(lab).map(|()| ExitCode::SUCCESS),
         Some(LabCommand::Status { json }) => status(json).map(|()| ExitCode::SUCCESS),
-        Some(LabCommand::Node(command)) => node(command).map(|()| ExitCode::SUCCESS),
+        Some(LabCommand::Node(command)) => node::run(command).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|why| failure::exit(style, Err(why)))
 }
@@ -253,25 +185,12 @@ fn lab_failure(error: io::Error) -> Failure {
     }
 }
 
-/// Which story is told.
-#[derive(Debug, Clone, Copy)]
-enum Tale {
-    Primitives,
-    Content,
-}
-
-fn tell(json: bool, tale: Tale) -> Result<ExitCode, Failure> {
+fn tell(json: bool, story: impl Future<Output = io::Result<Promises>>) -> Result<ExitCode, Failure> {
     rootless::become_root().map_err(Failure::Setup)?;
     let promises = runtime()?.block_on(async {
         let stop = stop_requested()?;
-        let told = async {
-            match tale {
-                Tale::Primitives => story::tell(json).await,
-                Tale::Content => content::tell(json).await,
-            }
-        };
         tokio::select! {
-            told = told => told.map_err(lab_failure),
+            told = story => told.map_err(lab_failure),
             () = stop => Err(Failure::Setup("stopped; everything was removed".into())),
         }
     })?;
@@ -387,73 +306,4 @@ fn status(json: bool) -> Result<(), Failure> {
         labs.iter().for_each(print_lab);
     }
     Ok(())
-}
-
-fn node(command: NodeCommand) -> Result<(), Failure> {
-    if let NodeCommand::Own { .. } = command {
-        rootless::become_root().map_err(Failure::Setup)?;
-    }
-    runtime()?.block_on(async {
-        match command {
-            NodeCommand::Own { servers, fault } => own(servers, &fault).await,
-            NodeCommand::Serve { name, listen, cache } => Ok(serve::serve(name, listen, cache).await?),
-            NodeCommand::Ask {
-                target,
-                workers,
-                requests_per_connection: per_connection,
-                requests,
-                want,
-                zipf,
-                seed,
-            } => {
-                let options = ask::AskOptions { target, workers, per_connection, requests, wants: want, zipf, seed };
-                Ok(ask::ask(options).await?)
-            }
-            NodeCommand::Load {
-                target,
-                workers,
-                requests_per_connection: per_connection,
-                connect_timeout,
-                attempts,
-            } => {
-                let connect_timeout = connect_timeout.0;
-                Ok(load::load(LoadOptions { target, workers, per_connection, connect_timeout, attempts }).await?)
-            }
-            NodeCommand::Hold { target, connections } => Ok(hold::hold(target, connections).await?),
-            NodeCommand::Stall { target, connections } => Ok(hold::stall(target, connections).await?),
-            NodeCommand::Flood { target, interface, syns, rate } => {
-                Ok(flood::flood(&interface, target, syns, rate).await?)
-            }
-            NodeCommand::Fetch { target, bytes } => Ok(transfer::fetch(target, bytes).await?),
-            NodeCommand::Send { target, bytes } => Ok(transfer::send(target, bytes).await?),
-            NodeCommand::Echo { listen } => Ok(transfer::echo(listen).await?),
-            NodeCommand::Datagrams { target, count } => Ok(transfer::datagrams(target, count).await?),
-            NodeCommand::Offloads { interface, state } => {
-                let offloads = if state == "on" { Offloads::On } else { Offloads::Off };
-                Ok(set_offloads(&interface, offloads)?)
-            }
-        }
-    })
-}
-
-/// Owns a lab, everything in it running and added, until it is told to stop.
-async fn own(servers: u8, faults: &[String]) -> Result<(), Failure> {
-    let stop = stop_requested()?;
-    let mut lab = Lab::up(servers).map_err(lab_failure)?;
-    let more: Vec<&str> = faults.iter().flat_map(|fault| ["--fault", fault]).collect();
-    let switch = lab.start_switch(&more).await.map_err(lab_failure)?;
-    for n in 1..=servers {
-        lab.start_server(n).await.map_err(lab_failure)?;
-        add(&switch, n).await?;
-    }
-    lab.announce()?;
-    stop.await;
-    Ok(())
-}
-
-async fn add(switch: &dyn AcmSwitch, n: u8) -> Result<(), Failure> {
-    let add = Add::new(ServiceKey::tcp(VIP), server(n));
-    let key = add.key();
-    perform(switch, &Caller::default(), Primitive::Add(add)).await?;
-    Ok(until_active(switch, &key, Duration::from_secs(10)).await?)
 }

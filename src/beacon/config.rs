@@ -1,5 +1,5 @@
 //! What managers, agents and operators are told about the network between them: how all are reached, and the keys.
-//! The same tables in every configuration file.
+//! The same tables in every configuration file. Reads the files of secrets, and nothing else. Callers: `agent`, `cli`.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,29 +10,43 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::config::{ConfigError, wrong};
+use super::key::{Grant, Key, KeyId, KeyRing, SECRET_MIN, VipRange};
+use super::message::NodeId;
+use super::socket::{DEFAULT_BUFFER, DEFAULT_GROUP, Reach, Way};
 use crate::base::id::Name;
 use crate::base::secret::Secret;
-use crate::beacon::key::{Grant, Key, KeyId, KeyRing, SECRET_MIN, VipRange};
-use crate::beacon::message::NodeId;
-use crate::beacon::socket::{DEFAULT_BUFFER, DEFAULT_GROUP, Reach, Way};
+
+/// A value that is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct Wrong {
+    /// The key, such as `key[2].secret_file`.
+    pub key: String,
+    /// What is wrong with it and what would be right.
+    pub why: String,
+}
+
+/// An error about a key.
+pub fn wrong(key: impl Into<String>, why: impl Into<String>) -> Wrong {
+    Wrong { key: key.into(), why: why.into() }
+}
 
 /// `[network]`: how all are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct NetworkConfig {
+pub struct NetworkConfig {
     /// Group and port; default [`DEFAULT_GROUP`].
-    pub(super) multicast: Option<SocketAddr>,
+    pub multicast: Option<SocketAddr>,
     /// Instead of a group: where the others listen.
-    pub(super) peers: Vec<SocketAddr>,
+    pub peers: Vec<SocketAddr>,
     /// Where this process listens; default any address, any port with multicast.
-    pub(super) listen: Option<SocketAddr>,
+    pub listen: Option<SocketAddr>,
     /// The interface of the group; default: as the routes say.
-    pub(super) interface: Option<String>,
+    pub interface: Option<String>,
     /// How many routers a multicast datagram may pass, plus one: 1 to 255.
-    pub(super) ttl: u32,
+    pub ttl: u32,
     /// Bytes of receive buffer to ask for.
-    pub(super) receive_buffer: usize,
+    pub receive_buffer: usize,
 }
 
 impl Default for NetworkConfig {
@@ -55,8 +69,8 @@ impl NetworkConfig {
     /// How to open the sockets.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key.
-    pub(super) fn reach(&self) -> Result<Reach, ConfigError> {
+    /// [`Wrong`], naming the key.
+    pub fn reach(&self) -> Result<Reach, Wrong> {
         if self.multicast.is_some() && !self.peers.is_empty() {
             return Err(wrong("network.peers", "are instead of network.multicast; give one of the two"));
         }
@@ -93,37 +107,37 @@ impl NetworkConfig {
 /// `[[key]]`: a key, and what its holder may say.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct KeyConfig {
+pub struct KeyConfig {
     /// Its number in datagrams.
-    pub(super) id: KeyId,
+    pub id: KeyId,
     /// The file that holds the secret, mode 0600.
     #[serde(default)]
-    pub(super) secret_file: Option<PathBuf>,
+    pub secret_file: Option<PathBuf>,
     /// The environment variable that holds it.
     #[serde(default)]
-    pub(super) secret_env: Option<String>,
+    pub secret_env: Option<String>,
     /// The manager numbers it may speak as.
     #[serde(default)]
-    pub(super) managers: BTreeSet<NodeId>,
+    pub managers: BTreeSet<NodeId>,
     /// The virtual services it may announce.
     #[serde(default)]
-    pub(super) vips: Vec<VipRange>,
+    pub vips: Vec<VipRange>,
     /// The servers it may announce; absent: those at the sender's own address.
     #[serde(default)]
-    pub(super) reals: Vec<IpNet>,
+    pub reals: Vec<IpNet>,
     /// May it cut connections?
     #[serde(default)]
-    pub(super) force: bool,
+    pub force: bool,
     /// May it ask and command as an operator?
     #[serde(default)]
-    pub(super) operator: bool,
+    pub operator: bool,
 }
 
 /// The ring of these keys.
 ///
 /// # Errors
-/// [`ConfigError`], naming the key.
-pub(super) fn ring(group: &Name, keys: &[KeyConfig]) -> Result<Arc<KeyRing>, ConfigError> {
+/// [`Wrong`], naming the key.
+pub fn ring(group: &Name, keys: &[KeyConfig]) -> Result<Arc<KeyRing>, Wrong> {
     if keys.is_empty() {
         return Err(wrong("key", "there is none: every datagram is signed; add [[key]] with id and secret_file"));
     }
@@ -133,7 +147,7 @@ pub(super) fn ring(group: &Name, keys: &[KeyConfig]) -> Result<Arc<KeyRing>, Con
 }
 
 impl KeyConfig {
-    fn load(&self, place: &str) -> Result<Key, ConfigError> {
+    fn load(&self, place: &str) -> Result<Key, Wrong> {
         let secret = secret(place, "secret", self.secret_file.as_deref(), self.secret_env.as_deref())?;
         let secret = secret.ok_or_else(|| {
             let why = "or secret_env is needed; make one with: openssl rand -hex 32 > FILE; chmod 600 FILE";
@@ -154,13 +168,8 @@ impl KeyConfig {
 /// A secret from a file that nobody else may read, or from the environment; at most one of the two.
 ///
 /// # Errors
-/// [`ConfigError`], naming `place.WHAT_file` or `place.WHAT_env`.
-pub(super) fn secret(
-    place: &str,
-    what: &str,
-    file: Option<&Path>,
-    env: Option<&str>,
-) -> Result<Option<Secret>, ConfigError> {
+/// [`Wrong`], naming `place.WHAT_file` or `place.WHAT_env`.
+pub fn secret(place: &str, what: &str, file: Option<&Path>, env: Option<&str>) -> Result<Option<Secret>, Wrong> {
     let from_file = |path: &Path| {
         let wrong = |why: String| wrong(format!("{place}.{what}_file"), format!("{}: {why}", path.display()));
         let metadata = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?;
@@ -190,7 +199,7 @@ pub(super) fn secret(
 ///
 /// # Errors
 /// The system's.
-pub(super) fn random() -> std::io::Result<u64> {
+pub fn random() -> std::io::Result<u64> {
     use std::io::Read;
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
