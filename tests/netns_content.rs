@@ -17,6 +17,9 @@ const VIP: &str = "10.0.0.100:80";
 
 type Outcome = Result<(), Failed>;
 
+/// A test's name, what it does, and why it cannot.
+type Named = (&'static str, fn() -> Outcome, Option<String>);
+
 fn is_full() -> bool {
     std::env::var_os("ACM_CONTENT_FULL").is_some_and(|value| value == "1")
 }
@@ -359,8 +362,7 @@ fn main() -> ExitCode {
     // Two cores: labs beside one another would measure each other.
     arguments.test_threads = Some(1);
     let obstacle = if arguments.list { None } else { obstacle() };
-    type Test = (&'static str, fn() -> Outcome, Option<String>);
-    let tests: [Test; 9] = [
+    let tests: [Named; 9] = [
         ("mixed_requests", mixed_requests, None),
         ("new_connections", new_connections, None),
         ("curl", curl, lacks("curl")),

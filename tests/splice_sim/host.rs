@@ -12,7 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::segment::{FIN, be32, nonsense, parts, seal};
+use super::segment::{ACK, FIN, RST, be16, be32, nonsense, parts, seal};
 
 thread_local! {
     /// What the clock of the host at work shows; smoltcp asks a function without arguments.
@@ -41,6 +41,7 @@ pub(crate) struct Host {
     manner: Manner,
     /// Nonsense that it was sent.
     pub(crate) wrong: Vec<String>,
+    pub(crate) has_heard_reset: bool,
 }
 
 impl Host {
@@ -50,7 +51,7 @@ impl Host {
         config.random_seed = seed_for(manner.first_isn);
         let mut interface = Interface::new(config, &mut queues, instant(now));
         interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(ip.into(), 8)).expect("room for one"));
-        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, wrong: vec![] }
+        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, wrong: vec![], has_heard_reset: false }
     }
 
     fn socket(&self) -> tcp::Socket<'static> {
@@ -90,6 +91,10 @@ impl Host {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
+        self.has_heard_reset |= parts(&frame).is_some_and(|at| at.flags & RST != 0);
+        if is_closed_window(&frame) {
+            return;
+        }
         match split_fin(&frame) {
             Some(two) => self.queues.inbound.extend(two),
             None => self.queues.inbound.push_back(frame),
@@ -104,7 +109,7 @@ impl Host {
 
     /// What it has sent.
     pub(crate) fn sent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.queues.outbound.drain(..)
+        self.queues.outbound.drain(..).map(bare_probe)
     }
 
     /// When TCP wants to work again.
@@ -112,6 +117,21 @@ impl Host {
         let at = self.interface.poll_at(instant(now), &self.sockets)?;
         Some(Time::from_micros(at.total_micros().max(0) as u64))
     }
+}
+
+/// A bare acknowledgement that closes the window. smoltcp believes one that was overtaken by a later one, and then never asks
+/// again whether the window is open, so it does not hear them: it sends, and sends again what was not taken.
+fn is_closed_window(frame: &[u8]) -> bool {
+    parts(frame).is_some_and(|at| at.flags == ACK && at.payload == at.end && be16(frame, at.tcp + 14) == 0)
+}
+
+/// smoltcp probes with a byte of nothing, which it sends even where real bytes are under way; Linux's probes are empty.
+fn bare_probe(mut frame: Vec<u8>) -> Vec<u8> {
+    if let Some(at) = parts(&frame).filter(|at| at.flags == ACK && frame[at.payload..at.end] == [0]) {
+        frame.truncate(at.payload);
+        seal(&mut frame, at.tcp);
+    }
+    frame
 }
 
 /// A segment with data and FIN as two. smoltcp never sees a FIN whose data it had before, out of order.

@@ -480,7 +480,7 @@ impl Raw {
             Fate::Done if self.dialogue.errand.ending == Ending::Vanishes => self.leave(),
             Fate::Done => self.wants_fin = true,
             Fate::Broken => self.reset(now),
-            Fate::Waiting | Fate::Talking => {}
+            Fate::Waiting | Fate::Talking | Fate::GaveUp => {}
         }
     }
 
