@@ -519,7 +519,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The path as rules compare it: normalised ([`path`](super::path)); `*` or nothing where there is no path. `room` must be
+    /// The path as rules compare it: normalised ([`super::path`]); `*` or nothing where there is no path. `room` must be
     /// as long as the head.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A service's rules, made ready: what is done with a request, at a cost that hardly depends on how many there are.
 //!
 //! Of each rule one condition is its *anchor*, the most selective it has: the one that fewest rules share, and of those
-//! the kind that says most. All anchors of one field (the path, the host, a header, ...) are one [`TextIndex`], so one pass
+//! the kind that says most. All anchors of one field (the path, the host, a header, ...) are one `TextIndex`, so one pass
 //! over each field that rules look at finds the rules whose anchor holds. Only of these are the other conditions
 //! looked at, in order, and none behind the best rule found so far. A rule without conditions is always found.
 //!

@@ -2,7 +2,7 @@
 //!
 //! One task runs the machine. Each switch has a thread of its own that does one job at a time, so one that is slow, or
 //! whose table takes long to read (a quarter of a million rows do), delays nobody; a task on that thread passes on its
-//! events. Probes are short tasks, [`PROBES_AT_ONCE`] at a time. All speak to the machine through one bounded channel.
+//! events. Probes are short tasks, `PROBES_AT_ONCE` at a time. All speak to the machine through one bounded channel.
 
 #![allow(clippy::disallowed_methods)]
 

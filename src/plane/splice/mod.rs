@@ -17,7 +17,7 @@
 //!
 //! **Numbers.** The client's stream keeps the client's numbers; a server connection opened for a request begins at the
 //! client's own number, so that nothing is added on the way to it. One that is used again later, and everything from servers
-//! to the client, is at a distance ([`numbers`]). A connection is re-bound only when the response before is complete *and*
+//! to the client, is at a distance (`numbers`). A connection is re-bound only when the response before is complete *and*
 //! acknowledged by the client, and the request before by its server. So whatever is sent again later lies wholly in the
 //! past of whoever receives it, and is answered, or trimmed by the receiver, by its numbers alone.
 //!
