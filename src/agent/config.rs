@@ -223,7 +223,7 @@ impl AgentConfig {
     /// [`Wrong`], naming file and key.
     pub fn read(path: &Path) -> Result<AgentConfig, Wrong> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|why| {
+        let text = crate::beacon::config::read_text(path).map_err(|why| {
             wrong(
                 &name,
                 format!(

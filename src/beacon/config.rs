@@ -31,6 +31,26 @@ pub fn wrong(key: impl Into<String>, why: impl Into<String>) -> Wrong {
     Wrong { key: key.into(), why: why.into() }
 }
 
+/// A configuration file is not larger than this: 1 MiB.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// The system's; [`InvalidData`](std::io::ErrorKind::InvalidData) for what is larger than 1 MiB, or no UTF-8.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "larger than 1 MiB: not a configuration file",
+        ));
+    }
+    Ok(text)
+}
+
 /// `[network]`: how all are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

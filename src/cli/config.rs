@@ -237,7 +237,7 @@ impl SwitchConfig {
     /// [`ConfigError`], naming file, line and key.
     pub fn read(path: &Path) -> Result<SwitchConfig, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = beacon::config::read_text(path)
             .map_err(|why| ConfigError::Unreadable { path: name.clone(), why: why.to_string() })?;
         SwitchConfig::parse(&name, &text)
     }

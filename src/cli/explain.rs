@@ -337,7 +337,7 @@ impl Explanation {
             let all: Vec<_> = served.candidates.iter().map(ToString::to_string).collect();
             let real = match served.real {
                 Some(real) => format!("server {real}"),
-                None if all.is_empty() => "no server: the connection is reset".to_owned(),
+                None if all.is_empty() => "no server: answered 503, or reset on a TLS service".to_owned(),
                 None => format!("one of {}", all.join(", ")),
             };
             let _ = writeln!(out, "{real} ({})", printable(&served.why));

@@ -45,8 +45,10 @@ impl Failure {
                 "; is `acm switch`, or the box, running there? --switch or ACM_SWITCH (conformance: --target) chooses"
             }
             Failure::Acm(AcmError::Forbidden { .. }) => "; give a token that may with --token-file or ACM_TOKEN",
-            Failure::Acm(AcmError::NotFound { .. }) => "; `acm list` shows what does",
-            Failure::Acm(AcmError::Timeout { .. }) => "; what was asked for stays in force",
+            Failure::Acm(AcmError::NotFound { .. }) => {
+                "; `acm list` shows what does, `acm rule list VIP:PORT` the rules"
+            }
+            Failure::Acm(AcmError::Timeout { .. }) => "; what was asked for, if anything, stays in force",
             _ => "",
         }
     }

@@ -1,4 +1,5 @@
-//! Logs: to stderr, as much as `RUST_LOG` says.
+//! Logs: to stderr, as much as `RUST_LOG` says. A reader that goes away (a closed session, a log daemon that restarts) costs
+//! the lines, never the process.
 
 use std::io::IsTerminal;
 
@@ -23,6 +24,8 @@ pub(super) fn start(verbosity: Verbosity) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would complain about a closed stderr on stderr, and panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .finish();
     // An error means that one is set already.

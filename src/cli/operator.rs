@@ -47,7 +47,7 @@ const OTHERS: [&str; 10] =
 impl OperatorConfig {
     fn read(path: &Path) -> Result<OperatorConfig, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = crate::beacon::config::read_text(path)
             .map_err(|why| ConfigError::Unreadable { path: name.clone(), why: why.to_string() })?;
         OperatorConfig::parse(&name, &text)
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -227,7 +228,8 @@ impl Host {
                     let seconds = self.operator.now().micros() as f64 / 1e6;
                     let line =
                         words(&news, |id| self.roll.servers().get(&id).map_or(String::new(), |one| name(id, one)));
-                    eprintln!("{seconds:7.2} s  {line}");
+                    // A reader that went away does not end the roll.
+                    let _ = writeln!(io::stderr(), "{seconds:7.2} s  {line}");
                 }
             }
         }

@@ -129,10 +129,11 @@ struct ActionArgs {
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     drop: Option<Fraction>,
     /// shed: one verdict per connection; queue: a fresh coin for each request
-    #[arg(long, requires = "drop", default_value = "shed", value_parser = PossibleValuesParser::new(["queue", "shed"]).map(mode))]
+    // `requires` is not looked at where what is required excludes what is given.
+    #[arg(long, requires = "drop", conflicts_with_all = ["to_group", "reset", "redirect"], default_value = "shed", value_parser = PossibleValuesParser::new(["queue", "shed"]).map(mode))]
     mode: DropMode,
     /// The refused hear 503 instead of a reset
-    #[arg(long, requires = "drop")]
+    #[arg(long, requires = "drop", conflicts_with_all = ["to_group", "reset", "redirect"])]
     unavailable: bool,
     /// The connection is reset
     #[arg(long)]
@@ -141,7 +142,7 @@ struct ActionArgs {
     #[arg(long, value_name = "URL")]
     redirect: Option<String>,
     /// Status of the redirect: 301, 302, 303, 307 or 308
-    #[arg(long, requires = "redirect", default_value_t = 302, value_name = "CODE")]
+    #[arg(long, requires = "redirect", conflicts_with_all = ["to_group", "reset", "drop"], default_value_t = 302, value_name = "CODE")]
     status: u16,
 }
 
@@ -360,7 +361,13 @@ impl MoveArgs {
     async fn run(self) -> Result<(), Failure> {
         let (service, name, at) = (self.service, self.name, self.place);
         let edit = RuleEdit::Move { name: name.clone(), at };
-        edit_rules(&self.to, service, edit, &format!("rule {name} of {service} is now at place {at}")).await
+        edit_rules(
+            &self.to,
+            service,
+            edit,
+            &format!("rule {name} of {service} moved to place {at}, or the last one if there are fewer"),
+        )
+        .await
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct SetArgs {
     /// How that group chooses: round-robin, weighted, least-conn, random, source-hash, url-hash or cookie-hash
     #[arg(long)]
     scheduler: Option<Scheduler>,
-    /// What a client hears when no server can take it
+    /// What a client hears when no server can take it (where requests are looked into: 503, in any case)
     #[arg(long, value_parser = PossibleValuesParser::new(["silent", "reset"]).map(refusal))]
     when_none: Option<Refusal>,
     #[command(flatten)]

@@ -49,9 +49,9 @@ impl Plane {
             Transport::Tcp(segment) => Some(segment),
             _ => None,
         };
-        let is_content = tcp.is_some() && self.services.service(service).rules.is_some();
         if let Some(segment) = tcp.filter(|segment| !segment.flags.is_initial_syn()) {
-            return match is_content {
+            // A SYN may have been answered before the service ceased to look into requests.
+            return match self.services.service(service).rules.is_some() {
                 true => self.accept(service, frame, parsed, ip, segment, (key, client_hash), now, out),
                 false => Verdict::Dropped(Counter::NoFlow),
             };
@@ -69,7 +69,7 @@ impl Plane {
             self.refuse(refusal, frame, parsed, ip, out);
             return Verdict::Dropped(Counter::Policy);
         }
-        if let Some(segment) = tcp.filter(|_| is_content) {
+        if let Some(segment) = tcp.filter(|_| self.services.service(service).looks_into_new()) {
             return self.answer_syn(frame, parsed, ip, segment, now, out);
         }
         let arrival = Arrival { key, client_hash, mac: parsed.src_mac, port: frame.ingress };

@@ -364,10 +364,15 @@ impl ServiceSlot {
         self.make_rules();
     }
 
-    /// Makes the rules ready, if they are in force and have changed. Counts go with the names of rules.
+    /// True if new connections are looked into.
+    pub(super) fn looks_into_new(&self) -> bool {
+        self.row.content != Content::None
+    }
+
+    /// Makes the rules ready, if they are in force and have changed. Counts go with the names of rules. A service that
+    /// once looked into requests keeps them ready: connections that began so keep their mode.
     fn make_rules(&mut self) {
-        if self.row.content == Content::None {
-            self.rules = None;
+        if self.rules.is_none() && !self.looks_into_new() {
             return;
         }
         let (rules, default) = (&self.row.rules, &self.row.default_action);

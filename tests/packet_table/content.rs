@@ -137,6 +137,29 @@ pub const ROWS: &[Row] = &[
         assert_eq!((got.seq, got.ack, got.text()), (end, 7000 + response.len() as u32, GET));
         rig.moved(&["verdict.forwarded", "content.requests"]);
     }),
+    ("connections keep their mode when their service ceases to look into requests", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        let end = 101 + GET.len() as u32;
+        rig.s(port, seg(R1, C, "PA", 7000, end, response));
+        rig.settle();
+        rig.service(VIP80, |service| service.content = Content::None);
+        rig.settle();
+        let behind = first.wrapping_add(response.len() as u32);
+        assert_eq!(rig.c(seg(C, VIP80, "PA", end, behind, GET)), Verdict::Forwarded);
+        let got = rig.heard_one(1);
+        assert_eq!((got.seq, got.text()), (end, GET));
+        assert_eq!(rig.c(seg("10.0.0.1:40001", VIP80, "S", 100, 0, "")), Verdict::Forwarded, "new ones have the new one");
+    }),
+    ("a client whose SYN was answered is heard after its service ceased to look into requests", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.service(VIP80, |service| service.content = Content::None);
+        rig.settle();
+        rig.c(seg(C, VIP80, "PA", 101, first, GET));
+        assert_eq!(rig.heard_one(1).flags, "S");
+    }),
     ("a head in pieces, out of order and again", || {
         let mut rig = Rig::content(1);
         let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);

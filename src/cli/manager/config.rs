@@ -111,7 +111,7 @@ impl ManagerConfig {
     /// [`ConfigError`], naming file, line and key.
     pub(in crate::cli) fn read(path: &Path) -> Result<ManagerConfig, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = control_plane::read_text(path)
             .map_err(|why| ConfigError::Unreadable { path: name.clone(), why: why.to_string() })?;
         ManagerConfig::parse(&name, &text)
     }
