@@ -12,6 +12,9 @@ use super::host::{Host, Manner};
 use super::segment::{SYN, be16, parts};
 use super::talk::{AskId, Asked, Piece, Reader, read_request};
 
+/// Clients connect from this port on, one each.
+pub(crate) const FIRST_PORT: u32 = 40_000;
+
 /// One server on one port.
 pub(crate) struct Web {
     pub(crate) name: u32,
@@ -136,6 +139,11 @@ impl Web {
                 Ok(None) => break,
                 Ok(Some(Piece::Head(head))) => match read_request(&head) {
                     Ok(asked) => {
+                        let asker = socket.remote_endpoint().map(|peer| u32::from(peer.port) - FIRST_PORT);
+                        if asker != Some(asked.id.client) {
+                            // Only who lies: garbled, a request may bear another client's number.
+                            return self.fail(n, format!("{asker:?} asked {:?}", asked.id));
+                        }
                         self.paths.insert(asked.path.clone());
                         talk.reader.body(asked.upload, asked.id, 0);
                         talk.asked = Some(asked);
