@@ -9,7 +9,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
 use super::host::{Host, Manner};
-use super::segment::{SYN, be16, parts};
+use super::segment::{SYN, be16, be32, parts};
 use super::talk::{AskId, Asked, Piece, Reader, read_request};
 
 /// Clients connect from this port on, one each.
@@ -21,6 +21,8 @@ pub(crate) struct Web {
     pub(crate) host: Host,
     port: u16,
     conversations: Vec<Conversation>,
+    /// The number of the last SYN from each port.
+    begun: BTreeMap<u16, u32>,
     /// Requests whose last byte came, and how often.
     pub(crate) served: BTreeMap<AskId, u32>,
     /// Every path asked for.
@@ -51,6 +53,7 @@ impl Web {
             host: Host::new(mac, ip, manner, now),
             port,
             conversations: vec![],
+            begun: BTreeMap::new(),
             served: BTreeMap::new(),
             paths: BTreeSet::new(),
             accepted: 0,
@@ -64,14 +67,16 @@ impl Web {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         if let Some(at) = parts(&frame).filter(|at| at.flags == SYN) {
             let host = &mut self.host;
+            let (from, number) = (be16(&frame, at.tcp), be32(&frame, at.tcp + 4));
             let is_known = self.conversations.iter().any(|talk| {
                 let socket = host.tcp(talk.handle);
-                let peer = socket.remote_endpoint();
-                socket.state() == State::SynReceived && peer.is_some_and(|peer| peer.port == be16(&frame, at.tcp))
+                let is_live = !matches!(socket.state(), State::Listen | State::Closed);
+                is_live && socket.remote_endpoint().is_some_and(|peer| peer.port == from)
             });
-            if is_known {
+            if is_known && self.begun.get(&from) == Some(&number) {
                 return;
             }
+            self.begun.insert(from, number);
         }
         self.host.hear(frame, now);
         self.host.work(now);

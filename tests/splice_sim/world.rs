@@ -234,14 +234,16 @@ impl World {
         self.collect();
     }
 
-    /// Every station has been heard once, as after any ARP; and servers know the clients', as smoltcp asks for one station a
+    /// Every station is heard now and then, as by its health checks; and servers know the clients', as smoltcp asks for one station a
     /// second, and a switch would take another server meanwhile.
     fn introduce(&mut self) {
         let front = (0..self.clients.len()).map(|n| (0, client_mac(n)));
         let back = (0..self.webs.len()).map(|n| (1 + n as u16, server_mac(n)));
         for (port, mac) in front.chain(back).collect::<Vec<_>>() {
             let frame = arp([0xff; 6], (mac, [10, 9, 9, 1]), [10, 9, 9, 2]);
-            self.send(To::Plane(port), 0, Packet::plain(frame));
+            for minute in 0..PATIENCE.as_secs() / 60 {
+                self.send(To::Plane(port), minute * 60_000_000, Packet::plain(frame.clone()));
+            }
         }
         for (n, web) in self.webs.iter_mut().enumerate() {
             let Some(web) = web else { continue };
@@ -432,6 +434,12 @@ impl World {
                 let (answered, all) = (dialogue.answered, dialogue.errand.asks.len());
                 self.wrong.push(format!("client {n} still waits: {answered} of {all} requests answered"));
             }
+        }
+        // What is still on its way to those who have gone, whose own FIN comes behind it.
+        let end = self.now + Duration::from_secs(250);
+        while self.now < end && self.clients.iter_mut().any(Client::is_open) {
+            self.run_until(self.now + Duration::from_secs(1), |_| false);
+            self.now = self.now + Duration::from_secs(1);
         }
         // The last FINs, and what hosts keep after them; shorter than hosts have patience with a silent end.
         self.run_until(self.now + Duration::from_secs(250), |_| false);

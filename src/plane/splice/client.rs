@@ -225,6 +225,18 @@ impl Plane {
         Verdict::Answered
     }
 
+    /// A client that waits asks whether the other end is still there. The switch is, but the server may have reset and its
+    /// RST be lost: so it is asked as well, by a number that it must answer (RFC 9293, section 3.8.4).
+    fn pass_probe_on(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) {
+        let tcp = packet.tcp;
+        let end = tcp.seq + tcp.payload;
+        if tcp.payload > 1 || (end != connection.client_next && end + 1 != connection.client_next) {
+            return;
+        }
+        let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
+        self.send_server(connection, &leg, (TcpFlags::ACK, leg.acked - 1, &[]), out);
+    }
+
     /// How much more of what is held belongs to the request at hand.
     fn advance_held(&mut self, connection: &mut Connection) -> Result<(), crate::content::refusal::Refusal> {
         let Some(held) = &connection.held else { return Ok(()) };
@@ -257,6 +269,7 @@ impl Plane {
             let is_held = tcp.payload > 0 && connection.is_held(tcp.seq);
             if end > connection.passed || is_held {
                 self.pass_a_part(connection, packet, out);
+                self.pass_probe_on(connection, packet, out);
                 return self.say_again(connection, now, out);
             }
             let fin_passes = has_fin && end == connection.client_next && end == connection.passed;
@@ -346,6 +359,7 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         if tcp.payload > 0 && connection.is_held(tcp.seq) && !has_fin {
+            self.pass_probe_on(connection, packet, out);
             return self.say_again(connection, now, out);
         }
         connection.client_next = connection.client_next.max(end);

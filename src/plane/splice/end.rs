@@ -5,7 +5,7 @@ use super::super::counters::Counter;
 use super::super::flow_table::{Flow, FlowId, Side};
 use super::super::services::NOBODY;
 use super::super::tcp::TcpState;
-use super::super::{Out, Plane, tick};
+use super::super::{Out, Plane};
 use super::CLIENT_SIDE;
 use super::connection::{Connection, Gone, Stage};
 use crate::base::addr::Protocol;
@@ -53,8 +53,8 @@ impl Plane {
     /// Ends a connection whose end was decided.
     pub(super) fn part_with(&mut self, mut connection: Box<Connection>, now: Time, out: &mut Out) {
         if connection.gone == Some(Gone::Buried) {
-            let flow = self.flows.get_mut(connection.flow);
-            (flow.state, flow.seen) = (TcpState::Tombstone, tick(now));
+            let numbers = [connection.server_acked, connection.server_next, connection.client_next];
+            self.bury(connection.flow, Side::Server, numbers, now);
             for leg in std::mem::take(&mut connection.legs) {
                 self.bury_leg(&leg, now, out);
             }

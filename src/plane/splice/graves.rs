@@ -1,22 +1,23 @@
-//! Server connections that the switch has ended. A RST is acknowledged by nobody, and where it is lost the server holds on
-//! to a connection that is no more: so the RST is sent again a few times. Meanwhile the entry in the flow table stays, as a
+//! Connections that the switch has ended, to servers and to clients. A RST is acknowledged by nobody, and where it is lost a
+//! server holds on to a connection that is no more, and a client waits: so the RST is sent again a few times. Meanwhile the entry in the flow table stays, as a
 //! tombstone: what of the connection still comes is answered with an exact RST, and it makes way for another connection on
-//! the same ends. Bounded: beyond [`GRAVES_MAX`] server connections are forgotten at once.
+//! the same ends. Bounded: beyond [`GRAVES_MAX`] the first RST is the only one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::super::flow_table::{Endpoint, FlowId, Side};
+use super::super::flow_table::{Endpoint, Flow, FlowId, Side};
 use super::super::process::FlowKey;
 use super::super::services::NOBODY;
 use super::super::tcp::TcpState;
 use super::super::{Out, Plane, tick};
 use super::connection::Leg;
 use crate::base::addr::Protocol;
+use crate::base::seq::Seq;
 use crate::base::time::Time;
 
-/// Tombstones of server connections at a time; 24 bytes each besides their entries in the flow table.
+/// Tombstones that send at a time; 24 bytes each besides their entries in the flow table.
 const GRAVES_MAX: usize = 65_536;
 
 /// The waits before the RST goes out again, and at last before the end is forgotten: five seconds together.
@@ -32,7 +33,7 @@ const WAITS: [Duration; 6] = [
 /// Frames that a tombstone may need.
 const FRAMES: usize = 2;
 
-/// What is still to be done for ended server connections.
+/// What is still to be done for ended connections.
 #[derive(Debug, Default)]
 pub(super) struct Graves {
     /// When, of which number, where in the flow table, after how many waits.
@@ -51,45 +52,65 @@ impl Graves {
 impl Plane {
     /// Ends a server connection as far as counts go; its entry becomes a tombstone, if there is room for one.
     pub(super) fn bury_leg(&mut self, leg: &Leg, now: Time, out: &mut Out) {
-        if self.splices.graves.due.len() >= GRAVES_MAX {
-            self.forget_leg(leg, out);
-            return;
-        }
         self.leave(&mut leg.clone(), out);
-        let graves = &mut self.splices.graves;
-        graves.numbered = graves.numbered.wrapping_add(1);
-        let number = graves.numbered;
-        graves.due.push(Reverse((now + WAITS[0], number, leg.flow, 0)));
-        let flow = self.flows.get_mut(leg.flow);
+        if !self.bury(leg.flow, Side::Client, [leg.acked, leg.sent, leg.next], now) {
+            self.forget_leg(&Leg { is_live: false, ..leg.clone() }, out);
+        }
+    }
+
+    /// Makes an entry a tombstone, from which RSTs go in the direction of `side`'s packets: at the first two numbers, with the
+    /// third acknowledged. False if there is no room to remember when.
+    pub(super) fn bury(&mut self, id: FlowId, side: Side, numbers: [Seq; 3], now: Time) -> bool {
+        let has_room = self.splices.graves.due.len() < GRAVES_MAX;
+        let flow = self.flows.get_mut(id);
         (flow.state, flow.seen) = (TcpState::Tombstone, tick(now));
-        (flow.tcp.client_next, flow.tcp.server_ack) = (leg.sent.0, leg.acked.0);
-        (flow.tcp.server_next, flow.tcp.client_ack) = (leg.next.0, number);
+        if has_room {
+            let graves = &mut self.splices.graves;
+            graves.numbered = graves.numbered.wrapping_add(1);
+            graves.due.push(Reverse((now + WAITS[0], graves.numbered, id, 0)));
+            *place_of_number(flow, side) = graves.numbered;
+            let [acked, sent, next] = numbers.map(|seq| seq.0);
+            match side {
+                Side::Client => (flow.tcp.server_ack, flow.tcp.client_next, flow.tcp.server_next) = (acked, sent, next),
+                Side::Server => (flow.tcp.client_ack, flow.tcp.server_next, flow.tcp.client_next) = (acked, sent, next),
+            }
+        }
+        has_room
     }
 
     /// Sends RSTs again where it is time.
     pub(super) fn poll_graves(&mut self, now: Time, out: &mut Out) {
         while self.splices.graves.next().is_some_and(|at| at <= now) && out.frames.room() >= FRAMES {
             let Some(Reverse((_, number, id, waits))) = self.splices.graves.due.pop() else { return };
-            if !self.is_grave(id, number) {
-                continue;
-            }
+            let Some(side) = self.side_of_grave(id, number) else { continue };
             let Some(wait) = WAITS.get(usize::from(waits) + 1) else {
                 self.remove_flow(id, out);
                 continue;
             };
-            let numbers = self.flows.get(id).tcp;
-            self.flows.get_mut(id).seen = tick(now);
-            let seqs = [numbers.server_ack, numbers.client_next];
-            self.send_reset_pair(id, Side::Client, seqs, numbers.server_next, out);
+            let flow = self.flows.get_mut(id);
+            flow.seen = tick(now);
+            let numbers = flow.tcp;
+            let (seqs, ack) = match side {
+                Side::Client => ([numbers.server_ack, numbers.client_next], numbers.server_next),
+                Side::Server => ([numbers.client_ack, numbers.server_next], numbers.client_next),
+            };
+            self.send_reset_pair(id, side, seqs, ack, out);
             self.splices.graves.due.push(Reverse((now + *wait, number, id, waits + 1)));
         }
     }
 
-    fn is_grave(&self, id: FlowId, number: u32) -> bool {
-        self.flows.holds(id) && {
-            let flow = self.flows.get(id);
-            flow.state == TcpState::Tombstone && flow.service == NOBODY && flow.tcp.client_ack == number
+    /// Whose RSTs a tombstone sends; `None` if it is another than the one of this number, or none.
+    fn side_of_grave(&mut self, id: FlowId, number: u32) -> Option<Side> {
+        if !self.flows.holds(id) {
+            return None;
         }
+        let flow = self.flows.get_mut(id);
+        let side = match (flow.service, flow.binding) {
+            (NOBODY, _) => Side::Client,
+            (_, NOBODY) => Side::Server,
+            _ => return None,
+        };
+        (flow.state == TcpState::Tombstone && *place_of_number(flow, side) == number).then_some(side)
     }
 
     /// A connection between these ends is to begin: a tombstone makes way.
@@ -100,5 +121,13 @@ impl Plane {
         {
             self.remove_flow(id, out);
         }
+    }
+}
+
+/// Where a tombstone has its number: in the one of the four that its RSTs do not need.
+fn place_of_number(flow: &mut Flow, side: Side) -> &mut u32 {
+    match side {
+        Side::Client => &mut flow.tcp.client_ack,
+        Side::Server => &mut flow.tcp.server_ack,
     }
 }

@@ -25,8 +25,9 @@
 //! send again until the server acknowledges them; all others pass in place and are their sender's. A FIN is never owned: it
 //! is left unacknowledged until it can pass.
 //!
-//! **Ends.** A server connection that is ended by the switch gets a RST, and nobody acknowledges one: it is sent again a few
-//! times, and what of the connection still comes is answered with another ([`graves`]).
+//! **Ends.** Whom the switch leaves gets a RST, and nobody acknowledges one: it is sent again a few times, and what of the
+//! connection still comes is answered with another ([`graves`]). A client's probe that the switch could answer by itself is
+//! passed on all the same: the server may be gone without our hearing of it.
 //!
 //! **Options.** The SYN-ACK offers a segment size of Ethernet's, and window scale, selective acknowledgements and timestamps
 //! to clients that send timestamps. The server is offered what the client has. Where it has less, windows are scaled anew
@@ -111,7 +112,7 @@ pub(super) struct Splices {
     len: usize,
     cookies: Cookies,
     wakeups: BinaryHeap<Reverse<(Time, u32, u32)>>,
-    /// Server connections that were ended.
+    /// Connections that were ended by a RST.
     graves: Graves,
     /// Those that are over, the oldest first: place and use.
     closed: VecDeque<(u32, u32)>,
