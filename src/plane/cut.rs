@@ -86,7 +86,7 @@ impl Plane {
     }
 
     /// RSTs in the direction of `side`'s packets: from the real to the client, or from the client to the real.
-    fn send_reset_pair(&mut self, id: FlowId, side: Side, seqs: [u32; 2], ack: u32, out: &mut Out) {
+    pub(super) fn send_reset_pair(&mut self, id: FlowId, side: Side, seqs: [u32; 2], ack: u32, out: &mut Out) {
         let [first, second] = seqs;
         for seq in [Some(first), (second != first).then_some(second)].into_iter().flatten() {
             self.send_reset(id, side, Seq(seq), Some(Seq(ack)), out);
@@ -96,12 +96,10 @@ impl Plane {
     fn send_reset(&mut self, id: FlowId, side: Side, seq: Seq, ack: Option<Seq>, out: &mut Out) {
         let Some((link, port)) = self.way_of(id, side) else { return };
         let flow = self.flows.get(id);
-        let service = self.services.service(flow.service).addr.socket();
-        let real = self.services.binding(flow.binding).real.socket();
         let client = flow.client().socket();
         let (from, to) = match side {
-            Side::Server => (service, client),
-            Side::Client => (client, real),
+            Side::Server => (self.services.service(flow.service).addr.socket(), client),
+            Side::Client => (client, self.services.binding(flow.binding).real.socket()),
         };
         let flags = if ack.is_some() { TcpFlags::RST | TcpFlags::ACK } else { TcpFlags::RST };
         let ack = ack.unwrap_or(Seq(0));

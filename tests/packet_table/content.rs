@@ -150,7 +150,11 @@ pub const ROWS: &[Row] = &[
         assert_eq!(rig.c(seg(C, VIP80, "PA", end, behind, GET)), Verdict::Forwarded);
         let got = rig.heard_one(1);
         assert_eq!((got.seq, got.text()), (end, GET));
-        assert_eq!(rig.c(seg("10.0.0.1:40001", VIP80, "S", 100, 0, "")), Verdict::Forwarded, "new ones have the new one");
+        assert_eq!(
+            rig.c(seg("10.0.0.1:40001", VIP80, "S", 100, 0, "")),
+            Verdict::Forwarded,
+            "new ones have the new one"
+        );
     }),
     ("a client whose SYN was answered is heard after its service ceased to look into requests", || {
         let mut rig = Rig::content(1);

@@ -98,14 +98,8 @@ impl Browser {
             });
             busy = true;
         }
-        let state = socket.state();
-        let ended = !matches!(state, State::SynSent | State::SynReceived) && !socket.may_recv();
-        if state == State::Closed && !self.host.has_heard_reset {
-            dialogue.fate = Fate::GaveUp;
-            return false;
-        }
-        let socket = self.host.tcp(handle);
-        dialogue.read(now, ended, state == State::Closed);
+        let ended = !matches!(socket.state(), State::SynSent | State::SynReceived) && !socket.may_recv();
+        dialogue.read(now, ended, socket.state() == State::Closed);
         match dialogue.fate {
             Fate::Done if dialogue.errand.ending == Ending::Vanishes => {
                 self.host.sockets.remove(handle);
@@ -121,7 +115,7 @@ impl Browser {
                 socket.abort();
                 true
             }
-            Fate::Waiting | Fate::Talking | Fate::GaveUp => busy,
+            Fate::Waiting | Fate::Talking => busy,
         }
     }
 }

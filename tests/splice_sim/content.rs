@@ -70,13 +70,6 @@ fn service(switching: Switching) -> Service {
     service
 }
 
-/// The servers that may see a path. A liar may spoil his cookie, and then he is a stranger.
-fn may_see(path: &str, places: &[Place]) -> Vec<u32> {
-    let group = group_of(path);
-    let strangers = if group == "members" { alive("default", places) } else { vec![] };
-    [alive(group, places), strangers].concat()
-}
-
 /// The servers of a path's group that are there.
 fn alive(group: &str, places: &[Place]) -> Vec<u32> {
     let of_group = |(n, place): (usize, &Place)| {
@@ -185,7 +178,11 @@ fn content(seed: u64) -> Plan {
         front,
         back,
         clients,
-        allowed: if first_only { |_, places| (1..=places.len() as u32).collect() } else { may_see },
+        allowed: if first_only {
+            |_, places| (1..=places.len() as u32).collect()
+        } else {
+            |path, places| alive(group_of(path), places)
+        },
         // A server that did not answer in time is replaced, and then a path has two.
         hashes: if may_be_refused || first_only { |_| false } else { |path| path.contains("/hash/") },
         places,
@@ -256,7 +253,7 @@ fn answers_run_over_the_end_of_the_switchs_own_numbers() {
             front: Trouble { loss: 0.03, ..trouble(coins) },
             clients: vec![(errand, Carrier::Raw(style))],
             places,
-            allowed: may_see,
+            allowed: |path, places| alive(group_of(path), places),
             hashes: |_| false,
             service: service(Switching::PerRequest),
             ..content(77)

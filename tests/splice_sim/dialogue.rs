@@ -47,8 +47,6 @@ pub(crate) enum Fate {
     Done,
     /// The connection ended before.
     Broken,
-    /// Its own TCP lost patience, and nobody else ended the connection.
-    GaveUp,
 }
 
 pub(crate) struct Dialogue {
@@ -81,7 +79,7 @@ impl Dialogue {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.fate, Fate::Done | Fate::Broken | Fate::GaveUp)
+        matches!(self.fate, Fate::Done | Fate::Broken)
     }
 
     pub(crate) fn has_asked_all(&self) -> bool {
@@ -104,7 +102,7 @@ impl Dialogue {
                 let asks = (!self.has_asked_all() && self.next_ask > now).then_some(self.next_ask);
                 [asks, self.aborts_at()].into_iter().flatten().min()
             }
-            Fate::Done | Fate::Broken | Fate::GaveUp => None,
+            Fate::Done | Fate::Broken => None,
         }
     }
 

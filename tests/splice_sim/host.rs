@@ -1,7 +1,7 @@
 //! A machine with a TCP of its own: smoltcp behind two queues of frames.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use acm_switch::base::addr::Mac;
@@ -12,7 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::segment::{ACK, FIN, RST, be16, be32, nonsense, parts, seal};
+use super::segment::{ACK, FIN, Parts, RST, SYN, be16, be32, nonsense, parts, seal};
 
 thread_local! {
     /// What the clock of the host at work shows; smoltcp asks a function without arguments.
@@ -39,9 +39,10 @@ pub(crate) struct Host {
     pub(crate) sockets: SocketSet<'static>,
     queues: Queues,
     manner: Manner,
+    /// The byte behind the last one sent, of each connection.
+    sent: BTreeMap<Way, u32>,
     /// Nonsense that it was sent.
     pub(crate) wrong: Vec<String>,
-    pub(crate) has_heard_reset: bool,
 }
 
 impl Host {
@@ -51,7 +52,7 @@ impl Host {
         config.random_seed = seed_for(manner.first_isn);
         let mut interface = Interface::new(config, &mut queues, instant(now));
         interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(ip.into(), 8)).expect("room for one"));
-        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, wrong: vec![], has_heard_reset: false }
+        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, sent: BTreeMap::new(), wrong: vec![] }
     }
 
     fn socket(&self) -> tcp::Socket<'static> {
@@ -88,13 +89,10 @@ impl Host {
         self.manner.clock.wrapping_add(now.millis() as u32)
     }
 
-    pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
+    pub(crate) fn hear(&mut self, mut frame: Vec<u8>, now: Time) {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
-        self.has_heard_reset |= parts(&frame).is_some_and(|at| at.flags & RST != 0);
-        if is_closed_window(&frame) {
-            return;
-        }
+        self.open_closed_window(&mut frame);
         match split_fin(&frame) {
             Some(two) => self.queues.inbound.extend(two),
             None => self.queues.inbound.push_back(frame),
@@ -109,7 +107,29 @@ impl Host {
 
     /// What it has sent.
     pub(crate) fn sent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.queues.outbound.drain(..).map(bare_probe)
+        let sent = &mut self.sent;
+        self.queues.outbound.drain(..).inspect(|frame| {
+            let Some(at) = parts(frame) else { return };
+            let length = (at.end - at.payload) as u32 + u32::from(at.flags & (SYN | FIN) != 0);
+            let end = be32(frame, at.tcp + 4).wrapping_add(length);
+            let next = sent.entry(way(frame, at, 30, 2)).or_insert(end);
+            if at.flags & SYN != 0 || end.wrapping_sub(*next) < 1 << 31 {
+                *next = end;
+            }
+        })
+    }
+
+    /// A window that closes on data under way is shown ajar. smoltcp would probe it, and when it opens again would have
+    /// forgotten that what was under way is to be sent again: it stops for ever, or sends a keep-alive's byte in its place.
+    fn open_closed_window(&self, frame: &mut Vec<u8>) {
+        let Some(at) = parts(frame).filter(|at| at.flags & (SYN | RST | ACK) == ACK) else { return };
+        let next = self.sent.get(&way(frame, at, 26, 0));
+        let is_under_way = next.is_some_and(|next| (1..1 << 31).contains(&next.wrapping_sub(be32(frame, at.tcp + 8))));
+        if is_under_way && be16(frame, at.tcp + 14) == 0 {
+            frame.truncate(at.end);
+            frame[at.tcp + 15] = 1;
+            seal(frame, at.tcp);
+        }
     }
 
     /// When TCP wants to work again.
@@ -119,19 +139,12 @@ impl Host {
     }
 }
 
-/// A bare acknowledgement that closes the window. smoltcp believes one that was overtaken by a later one, and then never asks
-/// again whether the window is open, so it does not hear them: it sends, and sends again what was not taken.
-fn is_closed_window(frame: &[u8]) -> bool {
-    parts(frame).is_some_and(|at| at.flags == ACK && at.payload == at.end && be16(frame, at.tcp + 14) == 0)
-}
+/// A peer's address and port, and the host's port.
+type Way = (u32, u16, u16);
 
-/// smoltcp probes with a byte of nothing, which it sends even where real bytes are under way; Linux's probes are empty.
-fn bare_probe(mut frame: Vec<u8>) -> Vec<u8> {
-    if let Some(at) = parts(&frame).filter(|at| at.flags == ACK && frame[at.payload..at.end] == [0]) {
-        frame.truncate(at.payload);
-        seal(&mut frame, at.tcp);
-    }
-    frame
+/// The way of a segment, whose peer's address and port are at these places; the host's port is at the other.
+fn way(frame: &[u8], at: Parts, address: usize, port: usize) -> Way {
+    (be32(frame, address), be16(frame, at.tcp + port), be16(frame, at.tcp + 2 - port))
 }
 
 /// A segment with data and FIN as two. smoltcp never sees a FIN whose data it had before, out of order.

@@ -39,6 +39,8 @@ pub(crate) struct Style {
 
 /// Sends again what was not acknowledged.
 const RESEND: Duration = Duration::from_millis(700);
+/// After so long without a word it asks whether the other end is still there.
+const SILENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -81,6 +83,8 @@ pub(crate) struct Raw {
     fin_at: Option<u32>,
     their_fin: bool,
     their_clock: u32,
+    /// When it heard of the other end, or asked after it.
+    heard: Time,
     uses_timestamps: bool,
     uses_sack: bool,
     outbox: Vec<Vec<u8>>,
@@ -117,6 +121,7 @@ impl Raw {
             fin_at: None,
             their_fin: false,
             their_clock: 0,
+            heard: Time::ZERO,
             uses_timestamps: false,
             uses_sack: false,
             outbox: vec![],
@@ -135,7 +140,8 @@ impl Raw {
 
     pub(crate) fn wake(&self, now: Time) -> Option<Time> {
         let piece = self.pieces.keys().next().map(|(at, _)| *at);
-        [self.dialogue.wake(now), piece, self.resend_at].into_iter().flatten().min()
+        let probe = (self.state == Some(State::Open)).then_some(self.heard + SILENCE);
+        [self.dialogue.wake(now), piece, self.resend_at, probe].into_iter().flatten().min()
     }
 
     fn clock(&self, now: Time) -> u32 {
@@ -206,6 +212,10 @@ impl Raw {
         if self.resend_at.is_some_and(|at| now >= at) {
             self.resend(now);
         }
+        if self.state == Some(State::Open) && now >= self.heard + SILENCE {
+            self.heard = now;
+            self.segment(ACK, self.number(self.sent + usize::from(self.fin)).wrapping_sub(1), &[], now);
+        }
     }
 
     /// Ends by a RST, as a host whose program was killed.
@@ -217,6 +227,12 @@ impl Raw {
         } else if self.state == Some(State::Opening) {
             self.segment(RST, self.style.isn.wrapping_add(1), &[], now);
         }
+        self.leave();
+    }
+
+    /// Forgets the connection, as a host that was started again: it refuses what still comes.
+    pub(crate) fn quit(&mut self) {
+        self.dialogue.fate = Fate::Broken;
         self.leave();
     }
 
@@ -317,6 +333,7 @@ impl Raw {
         if be16(frame, at.tcp + 2) != own_port || !is_right(frame) {
             return;
         }
+        self.heard = now;
         let (seq, ack) = (be32(frame, at.tcp + 4), be32(frame, at.tcp + 8));
         if frame[26..30] != self.ends.1.0.octets() {
             return self.refuse(frame);
@@ -480,7 +497,7 @@ impl Raw {
             Fate::Done if self.dialogue.errand.ending == Ending::Vanishes => self.leave(),
             Fate::Done => self.wants_fin = true,
             Fate::Broken => self.reset(now),
-            Fate::Waiting | Fate::Talking | Fate::GaveUp => {}
+            Fate::Waiting | Fate::Talking => {}
         }
     }
 

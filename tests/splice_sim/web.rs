@@ -9,8 +9,11 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
 use super::host::{Host, Manner};
-use super::segment::{SYN, be16, parts};
+use super::segment::{SYN, be16, be32, parts};
 use super::talk::{AskId, Asked, Piece, Reader, read_request};
+
+/// Clients connect from this port on, one each.
+pub(crate) const FIRST_PORT: u32 = 40_000;
 
 /// One server on one port.
 pub(crate) struct Web {
@@ -18,10 +21,12 @@ pub(crate) struct Web {
     pub(crate) host: Host,
     port: u16,
     conversations: Vec<Conversation>,
+    /// The number of the last SYN from each port.
+    begun: BTreeMap<u16, u32>,
     /// Requests whose last byte came, and how often.
     pub(crate) served: BTreeMap<AskId, u32>,
-    /// Every path asked for.
-    pub(crate) paths: BTreeSet<String>,
+    /// Every path asked for, and by which client.
+    pub(crate) paths: BTreeSet<(u32, String)>,
     pub(crate) accepted: u32,
     pub(crate) wrong: Vec<String>,
     /// Some client lies, so what is asked need not make sense.
@@ -48,6 +53,7 @@ impl Web {
             host: Host::new(mac, ip, manner, now),
             port,
             conversations: vec![],
+            begun: BTreeMap::new(),
             served: BTreeMap::new(),
             paths: BTreeSet::new(),
             accepted: 0,
@@ -61,14 +67,16 @@ impl Web {
     pub(crate) fn hear(&mut self, frame: Vec<u8>, now: Time) {
         if let Some(at) = parts(&frame).filter(|at| at.flags == SYN) {
             let host = &mut self.host;
+            let (from, number) = (be16(&frame, at.tcp), be32(&frame, at.tcp + 4));
             let is_known = self.conversations.iter().any(|talk| {
                 let socket = host.tcp(talk.handle);
-                let peer = socket.remote_endpoint();
-                socket.state() == State::SynReceived && peer.is_some_and(|peer| peer.port == be16(&frame, at.tcp))
+                let is_live = !matches!(socket.state(), State::Listen | State::Closed);
+                is_live && socket.remote_endpoint().is_some_and(|peer| peer.port == from)
             });
-            if is_known {
+            if is_known && self.begun.get(&from) == Some(&number) {
                 return;
             }
+            self.begun.insert(from, number);
         }
         self.host.hear(frame, now);
         self.host.work(now);
@@ -136,7 +144,12 @@ impl Web {
                 Ok(None) => break,
                 Ok(Some(Piece::Head(head))) => match read_request(&head) {
                     Ok(asked) => {
-                        self.paths.insert(asked.path.clone());
+                        let asker = socket.remote_endpoint().map(|peer| u32::from(peer.port) - FIRST_PORT);
+                        if asker != Some(asked.id.client) {
+                            // Only who lies: garbled, a request may bear another client's number.
+                            return self.fail(n, format!("{asker:?} asked {:?}", asked.id));
+                        }
+                        self.paths.insert((asked.id.client, asked.path.clone()));
                         talk.reader.body(asked.upload, asked.id, 0);
                         talk.asked = Some(asked);
                     }

@@ -103,7 +103,7 @@ impl Plane {
         let is_whole = tcp.seq == connection.client_next && tcp.payload as usize <= HELD_MAX;
         if is_whole && connection.held.is_none() && connection.active.is_some() {
             let turn = self.read_head(connection, packet.payload(), tcp.seq, now, out);
-            if turn == Turn::Ready && connection.passed == end {
+            if turn == Turn::Ready && connection.passed == end && connection.has_room_to(end) {
                 // The client's own segment will do, and the client will send it again if it must.
                 connection.client_next = end;
                 connection.sent = end;
@@ -178,7 +178,7 @@ impl Plane {
         out: &mut Out,
     ) -> Verdict {
         if connection.active.is_some() && connection.held.is_none() {
-            self.make_opaque(connection, out);
+            self.make_opaque(connection, now, out);
             let verdict = self.pass_to_server(connection, packet);
             return self.after_pass(connection, true, verdict, now, out);
         }
@@ -225,6 +225,18 @@ impl Plane {
         Verdict::Answered
     }
 
+    /// A client that waits asks whether the other end is still there. The switch is, but the server may have reset and its
+    /// RST be lost: so it is asked as well, by a number that it must answer (RFC 9293, section 3.8.4).
+    fn pass_probe_on(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) {
+        let tcp = packet.tcp;
+        let end = tcp.seq + tcp.payload;
+        if tcp.payload > 1 || (end != connection.client_next && end + 1 != connection.client_next) {
+            return;
+        }
+        let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
+        self.send_server(connection, &leg, (TcpFlags::ACK, leg.acked - 1, &[]), out);
+    }
+
     /// How much more of what is held belongs to the request at hand.
     fn advance_held(&mut self, connection: &mut Connection) -> Result<(), crate::content::refusal::Refusal> {
         let Some(held) = &connection.held else { return Ok(()) };
@@ -257,6 +269,7 @@ impl Plane {
             let is_held = tcp.payload > 0 && connection.is_held(tcp.seq);
             if end > connection.passed || is_held {
                 self.pass_a_part(connection, packet, out);
+                self.pass_probe_on(connection, packet, out);
                 return self.say_again(connection, now, out);
             }
             let fin_passes = has_fin && end == connection.client_next && end == connection.passed;
@@ -346,6 +359,7 @@ impl Plane {
             return Verdict::Dropped(fault);
         }
         if tcp.payload > 0 && connection.is_held(tcp.seq) && !has_fin {
+            self.pass_probe_on(connection, packet, out);
             return self.say_again(connection, now, out);
         }
         connection.client_next = connection.client_next.max(end);
@@ -367,7 +381,7 @@ impl Plane {
             connection.client_fin = true;
             if connection.stage == Stage::Exchange {
                 // No other request will come.
-                self.ask_no_more(connection, out);
+                self.ask_no_more(connection, now, out);
             }
             if connection.server_fin {
                 self.close(connection, now, out);
@@ -378,14 +392,14 @@ impl Plane {
 
     /// From here on nothing is examined: everything is the business of client and server, also what was held back.
     pub(super) fn follow_no_more(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
-        self.make_opaque(connection, out);
+        self.make_opaque(connection, now, out);
         connection.passed = connection.client_next;
         self.replay(connection, now, out);
     }
 
     /// The same for a server that takes no other request: what was held back for one is void.
-    pub(super) fn ask_no_more(&mut self, connection: &mut Connection, out: &mut Out) {
-        self.make_opaque(connection, out);
+    pub(super) fn ask_no_more(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
+        self.make_opaque(connection, now, out);
         let passed = connection.passed;
         if let Some(held) = &mut connection.held {
             held.truncate(passed);
@@ -395,14 +409,14 @@ impl Plane {
         }
     }
 
-    fn make_opaque(&mut self, connection: &mut Connection, out: &mut Out) {
+    fn make_opaque(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         (connection.watch, connection.head, connection.head_due) = (None, None, None);
         if let Some(held) = &mut connection.held {
             // What lies behind a gap passes in place when it comes again.
             held.truncate(held.end());
         }
         connection.stage = Stage::Opaque;
-        self.end_parked(connection, out);
+        self.end_parked(connection, now, out);
     }
 
     fn client_after_end(
@@ -470,9 +484,8 @@ impl Plane {
                 verdict
             }
             (true, false) => {
-                for leg in connection.legs.iter().filter(|leg| leg.is_live) {
-                    self.reset_server(connection, leg, out);
-                }
+                connection.active = None;
+                self.end_parked(connection, now, out);
                 connection.gone = Some(super::connection::Gone::Forgotten);
                 Verdict::Held
             }

@@ -232,6 +232,12 @@ impl Connection {
         self.active().filter(|leg| leg.is_up).map(|leg| leg.acked - leg.delta)
     }
 
+    /// Whether the server in use has room for all of the client's bytes before `end`. The client may have been promised more
+    /// by the server before.
+    pub(super) fn has_room_to(&self, end: Seq) -> bool {
+        self.active().is_some_and(|leg| leg.acked - leg.delta + leg.window >= end)
+    }
+
     /// True while bytes of the client's wait here for a server's acknowledgement.
     pub(super) fn owes_server(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.start() < self.passed && !held.in_order().is_empty())

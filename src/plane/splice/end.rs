@@ -5,7 +5,7 @@ use super::super::counters::Counter;
 use super::super::flow_table::{Flow, FlowId, Side};
 use super::super::services::NOBODY;
 use super::super::tcp::TcpState;
-use super::super::{Out, Plane, tick};
+use super::super::{Out, Plane};
 use super::CLIENT_SIDE;
 use super::connection::{Connection, Gone, Stage};
 use crate::base::addr::Protocol;
@@ -17,7 +17,7 @@ impl Plane {
         if connection.stage == Stage::Closed {
             return;
         }
-        self.end_parked(connection, out);
+        self.end_parked(connection, now, out);
         let mut legs = std::mem::take(&mut connection.legs);
         legs.iter_mut().for_each(|leg| self.leave(leg, out));
         connection.legs = legs;
@@ -53,13 +53,11 @@ impl Plane {
     /// Ends a connection whose end was decided.
     pub(super) fn part_with(&mut self, mut connection: Box<Connection>, now: Time, out: &mut Out) {
         if connection.gone == Some(Gone::Buried) {
-            let entries = connection.legs.iter().map(|leg| leg.flow).chain([connection.flow]);
-            for id in entries {
-                let flow = self.flows.get_mut(id);
-                (flow.state, flow.seen) = (TcpState::Tombstone, tick(now));
+            let numbers = [connection.server_acked, connection.server_next, connection.client_next];
+            self.bury(connection.flow, Side::Server, numbers, now);
+            for leg in std::mem::take(&mut connection.legs) {
+                self.bury_leg(&leg, now, out);
             }
-            let mut legs = std::mem::take(&mut connection.legs);
-            legs.iter_mut().for_each(|leg| self.leave(leg, out));
             self.drop_held(&mut connection);
             self.splices.release(connection.place);
             return;
@@ -94,7 +92,7 @@ impl Plane {
             self.counters.add(Counter::FlowCut);
             match connection.active == Some(leg) {
                 true => self.reset_whole(&mut connection, out),
-                false => self.end_leg(&mut connection, leg, out),
+                false => self.end_leg(&mut connection, leg, now, out),
             }
         }
         self.settle(connection, now, out);

@@ -39,7 +39,7 @@ impl Plane {
 
     /// Opens a connection to a member; the first byte it will get is the client's `first`.
     pub(super) fn open(&mut self, connection: &mut Connection, binding: u32, first: Seq, now: Time, out: &mut Out) {
-        self.make_room_for_leg(connection, out);
+        self.make_room_for_leg(connection, now, out);
         let (client, real) = (connection.ends.client, self.services.binding(binding).real);
         let mut flow = Flow::new(client, Protocol::Tcp, NOBODY, binding, tick(now));
         let whereabouts = self.flows.get(connection.flow).whereabouts();
@@ -47,6 +47,7 @@ impl Plane {
         let id = connection.next_leg;
         mark(&mut flow, connection.place, id);
         let hash = self.flows.hash(Side::Server, client, real, Protocol::Tcp);
+        self.clear_grave(client, real, hash, out);
         let Some(flow) = self.insert_one(flow, hash, out) else {
             self.counters.add(Counter::FlowTableFull);
             let kind = connection.pending.as_ref().map(|pending| pending.kind).unwrap_or_default();
@@ -96,14 +97,18 @@ impl Plane {
 
     /// The server being asked has refused, or does not answer: another one is asked, or the client hears that there is
     /// none. Nothing was promised yet.
-    pub(super) fn next_choice(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
+    pub(super) fn next_choice(&mut self, connection: &mut Connection, has_refused: bool, now: Time, out: &mut Out) {
         let Some(mut pending) = connection.pending.take() else { return };
         let id = connection.active.take();
         let asked = connection.legs.iter().position(|leg| Some(leg.id) == id).map(|at| connection.legs.remove(at));
         let first = asked.as_ref().map_or(connection.passed, |leg| leg.acked);
         if let Some(leg) = asked {
             pending.tried.push(leg.binding);
-            self.forget_leg(&leg, out);
+            match has_refused {
+                true => self.forget_leg(&leg, out),
+                // It may have heard a SYN all the same, and its answer may be late.
+                false => self.bury_leg(&leg, now, out),
+            }
         }
         let choice = match pending.tried.len() < CHOICES {
             true => self.pick(connection, &pending.group, pending.key, &pending.tried, now),
@@ -140,12 +145,12 @@ impl Plane {
         let numbers = self.flows.get(id).tcp;
         let (place, leg) = (numbers.client_next, numbers.server_next);
         let Some(mut connection) = self.splices.take(place) else { return };
-        self.leave_if_idle(&mut connection, leg, out);
+        self.leave_if_idle(&mut connection, leg, now, out);
         self.settle(connection, now, out);
     }
 
     /// The same for one server connection of one client.
-    pub(super) fn leave_if_idle(&mut self, connection: &mut Connection, id: u32, out: &mut Out) {
+    pub(super) fn leave_if_idle(&mut self, connection: &mut Connection, id: u32, now: Time, out: &mut Out) {
         let is_parked = connection.active != Some(id) && connection.stage != Stage::Closed;
         let is_idle = connection.stage == Stage::Head && connection.delivered() == Some(connection.passed);
         let is_draining = connection
@@ -157,7 +162,7 @@ impl Plane {
         if is_idle && !is_parked {
             self.park(connection, out);
         }
-        self.end_leg(connection, id, out);
+        self.end_leg(connection, id, now, out);
     }
 
     /// The present server is set aside, and this one gets the client's bytes from `first` on.
@@ -192,31 +197,33 @@ impl Plane {
         }
     }
 
-    fn make_room_for_leg(&mut self, connection: &mut Connection, out: &mut Out) {
+    fn make_room_for_leg(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         while connection.legs.len() > PARKED_MAX {
             let Some(oldest) = connection.legs.iter().map(|leg| leg.id).find(|id| connection.active != Some(*id))
             else {
                 return;
             };
-            self.end_leg(connection, oldest, out);
+            self.end_leg(connection, oldest, now, out);
         }
     }
 
     /// Ends the server connections that are set aside.
-    pub(super) fn end_parked(&mut self, connection: &mut Connection, out: &mut Out) {
+    pub(super) fn end_parked(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
         while let Some(id) = connection.legs.iter().map(|leg| leg.id).find(|id| connection.active != Some(*id)) {
-            self.end_leg(connection, id, out);
+            self.end_leg(connection, id, now, out);
         }
     }
 
-    /// Ends a server connection with a RST, and forgets it.
-    pub(super) fn end_leg(&mut self, connection: &mut Connection, id: u32, out: &mut Out) {
+    /// Ends a server connection with a RST. What of it still comes is answered for a while.
+    pub(super) fn end_leg(&mut self, connection: &mut Connection, id: u32, now: Time, out: &mut Out) {
         let Some(at) = connection.legs.iter().position(|leg| leg.id == id) else { return };
         let leg = connection.legs.remove(at);
         if leg.is_live {
             self.reset_server(connection, &leg, out);
+            self.bury_leg(&leg, now, out);
+        } else {
+            self.forget_leg(&leg, out);
         }
-        self.forget_leg(&leg, out);
     }
 
     /// A server connection is over, as far as counts go.

@@ -25,6 +25,10 @@
 //! send again until the server acknowledges them; all others pass in place and are their sender's. A FIN is never owned: it
 //! is left unacknowledged until it can pass.
 //!
+//! **Ends.** Whom the switch leaves gets a RST, and nobody acknowledges one: it is sent again a few times, and what of the
+//! connection still comes is answered with another ([`graves`]). A client's probe that the switch could answer by itself is
+//! passed on all the same: the server may be gone without our hearing of it.
+//!
 //! **Options.** The SYN-ACK offers a segment size of Ethernet's, and window scale, selective acknowledgements and timestamps
 //! to clients that send timestamps. The server is offered what the client has. Where it has less, windows are scaled anew
 //! and the options are taken out on the way to it.
@@ -41,6 +45,7 @@ mod client;
 mod connection;
 mod cookie;
 mod end;
+mod graves;
 mod held;
 mod legs;
 mod numbers;
@@ -68,6 +73,7 @@ use crate::wire::parse::{Ip, Parsed, Tcp, Transport};
 use crate::wire::tcp_options::{self, Options};
 use connection::{Connection, Stage};
 use cookie::Cookies;
+use graves::Graves;
 
 /// What a plane is told about content services.
 #[derive(Debug, Clone)]
@@ -106,6 +112,8 @@ pub(super) struct Splices {
     len: usize,
     cookies: Cookies,
     wakeups: BinaryHeap<Reverse<(Time, u32, u32)>>,
+    /// Connections that were ended by a RST.
+    graves: Graves,
     /// Those that are over, the oldest first: place and use.
     closed: VecDeque<(u32, u32)>,
     /// Memory of all held bytes.
@@ -124,6 +132,7 @@ impl Splices {
             len: 0,
             cookies: Cookies::new([secret[0].rotate_left(17), !secret[1]]),
             wakeups: BinaryHeap::new(),
+            graves: Graves::default(),
             closed: VecDeque::new(),
             held: 0,
             scratch: Scratch::default(),

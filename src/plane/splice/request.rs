@@ -311,7 +311,7 @@ impl Plane {
         connection.stage = Stage::Head;
         connection.head = None;
         if let Some(id) = connection.active {
-            self.leave_if_idle(connection, id, out);
+            self.leave_if_idle(connection, id, now, out);
         }
         self.read_held_head(connection, now, out);
     }

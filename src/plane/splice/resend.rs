@@ -29,6 +29,7 @@ const WAKEUPS: usize = 4096;
 impl Plane {
     /// Does what is due in content connections.
     pub(in crate::plane) fn poll_splices(&mut self, now: Time, out: &mut Out) {
+        self.poll_graves(now, out);
         for _ in 0..WAKEUPS {
             let is_due = self.splices.next_wakeup().is_some_and(|at| at <= now);
             if !is_due || out.frames.room() < FRAMES {
@@ -49,7 +50,7 @@ impl Plane {
 
     /// When content connections need [`Plane::poll`] next.
     pub(in crate::plane) fn splices_deadline(&self) -> Option<Time> {
-        self.splices.next_wakeup()
+        [self.splices.next_wakeup(), self.splices.graves.next()].into_iter().flatten().min()
     }
 
     /// How long a silent connection is remembered.
@@ -71,7 +72,7 @@ impl Plane {
             self.counters.add(Counter::FlowExpired);
             connection.gone = Some(Gone::Forgotten);
             if !matches!(connection.stage, Stage::Closed | Stage::Answering) {
-                self.reset_all(connection, out);
+                self.reset_whole(connection, out);
             }
         }
     }
@@ -105,7 +106,7 @@ impl Plane {
             }
             Stage::Connecting => {
                 self.counters.add(Counter::ContentUnanswered);
-                self.next_choice(connection, now, out);
+                self.next_choice(connection, false, now, out);
             }
             _ if connection.tries >= DATA_TRIES => {
                 self.counters.add(Counter::ContentGivenUp);

@@ -57,7 +57,7 @@ impl Plane {
             return Verdict::Dropped(Counter::ContentImplausible);
         }
         if connection.active != Some(id) {
-            return self.parked_speaks(connection, id, packet, out);
+            return self.parked_speaks(connection, id, packet, now, out);
         }
         self.active_speaks(connection, id, packet, now, out)
     }
@@ -108,7 +108,7 @@ impl Plane {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
                 // What is held for another request is void: the client hears that this is all.
-                self.ask_no_more(connection, out);
+                self.ask_no_more(connection, now, out);
             }
             if connection.client_fin {
                 self.close(connection, now, out);
@@ -160,7 +160,7 @@ impl Plane {
         match watch.response.progress() {
             Progress::Within => {}
             Progress::Complete(After::Persists) => watch.response_end = Some(watch.read),
-            Progress::Complete(After::Closes) => self.ask_no_more(connection, out),
+            Progress::Complete(After::Closes) => self.ask_no_more(connection, now, out),
             Progress::Tunnel => self.follow_no_more(connection, now, out),
             Progress::Lost(_) => {
                 self.counters.add(Counter::ContentLost);
@@ -192,7 +192,7 @@ impl Plane {
                 return Verdict::Dropped(Counter::ContentImplausible);
             }
             self.counters.add(Counter::ContentRefusedBy);
-            self.next_choice(connection, now, out);
+            self.next_choice(connection, true, now, out);
             return Verdict::Held;
         }
         if !is_answer || !tcp.flags.contains(TcpFlags::SYN) {
@@ -247,7 +247,14 @@ impl Plane {
 
     /// A server that is set aside speaks: acknowledged again what is old; one that has something new to say, or leaves,
     /// is let go.
-    fn parked_speaks(&mut self, connection: &mut Connection, id: u32, packet: &Packet<'_>, out: &mut Out) -> Verdict {
+    fn parked_speaks(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &Packet<'_>,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
         if connection.stage == Stage::Closed {
             return Verdict::Dropped(Counter::NoFlow);
         }
@@ -259,7 +266,7 @@ impl Plane {
         leg.acked = leg.acked.max(tcp.ack);
         if tcp.seq + tcp.seq_len() > leg.next {
             self.counters.add(Counter::ContentUnparked);
-            self.end_leg(connection, id, out);
+            self.end_leg(connection, id, now, out);
             return Verdict::Answered;
         }
         if tcp.seq_len() == 0 && tcp.seq == leg.next {

@@ -38,7 +38,7 @@ impl Plane {
     pub(super) fn say(&mut self, connection: &mut Connection, bytes: Vec<u8>, now: Time, out: &mut Out) {
         connection.active = None;
         connection.pending = None;
-        self.end_parked(connection, out);
+        self.end_parked(connection, now, out);
         self.drop_held(connection);
         connection.watch = None;
         connection.head = None;
