@@ -65,6 +65,13 @@ impl Client {
         }
     }
 
+    /// A hand-made client forgets its connection.
+    pub(crate) fn quit(&mut self) {
+        if let Client::Raw(client) = self {
+            client.quit();
+        }
+    }
+
     pub(crate) fn is_open(&mut self) -> bool {
         match self {
             Client::Browser(client) => client.is_open(),

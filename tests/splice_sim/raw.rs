@@ -230,6 +230,12 @@ impl Raw {
         self.leave();
     }
 
+    /// Forgets the connection, as a host that was started again: it refuses what still comes.
+    pub(crate) fn quit(&mut self) {
+        self.dialogue.fate = Fate::Broken;
+        self.leave();
+    }
+
     fn leave(&mut self) {
         self.state = Some(State::Gone);
         self.pieces.clear();

@@ -25,8 +25,8 @@ pub(crate) struct Web {
     begun: BTreeMap<u16, u32>,
     /// Requests whose last byte came, and how often.
     pub(crate) served: BTreeMap<AskId, u32>,
-    /// Every path asked for.
-    pub(crate) paths: BTreeSet<String>,
+    /// Every path asked for, and by which client.
+    pub(crate) paths: BTreeSet<(u32, String)>,
     pub(crate) accepted: u32,
     pub(crate) wrong: Vec<String>,
     /// Some client lies, so what is asked need not make sense.
@@ -149,7 +149,7 @@ impl Web {
                             // Only who lies: garbled, a request may bear another client's number.
                             return self.fail(n, format!("{asker:?} asked {:?}", asked.id));
                         }
-                        self.paths.insert(asked.path.clone());
+                        self.paths.insert((asked.id.client, asked.path.clone()));
                         talk.reader.body(asked.upload, asked.id, 0);
                         talk.asked = Some(asked);
                     }

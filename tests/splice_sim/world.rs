@@ -445,6 +445,8 @@ impl World {
         self.run_until(self.now + Duration::from_secs(250), |_| false);
         self.check_connections();
         self.check_requests();
+        // Who lied may be waited for without end, and wait.
+        self.clients.iter_mut().filter(|client| client.dialogue().errand.anything_goes).for_each(Client::quit);
         self.age();
         if self.plane.flows() > 0 {
             self.wrong.push(format!("{} flows left behind", self.plane.flows()));
@@ -519,7 +521,9 @@ impl World {
     /// server where paths are hashed.
     fn check_requests(&mut self) {
         for web in self.webs.iter().flatten() {
-            for path in &web.paths {
+            // Of who lies nobody knows what the rest of the request was.
+            let says = |client: u32| !self.clients[client as usize].dialogue().errand.anything_goes;
+            for (_, path) in web.paths.iter().filter(|(client, _)| says(*client)) {
                 if !(self.plan.allowed)(path, &self.plan.places).contains(&web.name) {
                     self.wrong.push(format!("server {} was asked for {path}", web.name));
                 }
