@@ -53,8 +53,7 @@ impl Plane {
     /// Ends a connection whose end was decided.
     pub(super) fn part_with(&mut self, mut connection: Box<Connection>, now: Time, out: &mut Out) {
         if connection.gone == Some(Gone::Buried) {
-            let numbers = [connection.server_acked, connection.server_next, connection.client_next];
-            self.bury(connection.flow, Side::Server, numbers, now);
+            self.bury_client(&connection, now);
             for leg in std::mem::take(&mut connection.legs) {
                 self.bury_leg(&leg, now, out);
             }

@@ -12,7 +12,7 @@ use super::super::process::FlowKey;
 use super::super::services::NOBODY;
 use super::super::tcp::TcpState;
 use super::super::{Out, Plane, tick};
-use super::connection::Leg;
+use super::connection::{Connection, Leg};
 use crate::base::addr::Protocol;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -53,21 +53,30 @@ impl Plane {
     /// Ends a server connection as far as counts go; its entry becomes a tombstone, if there is room for one.
     pub(super) fn bury_leg(&mut self, leg: &Leg, now: Time, out: &mut Out) {
         self.leave(&mut leg.clone(), out);
-        if !self.bury(leg.flow, Side::Client, [leg.acked, leg.sent, leg.next], now) {
+        // Where no server ever answered there may be none: it is told only if it speaks.
+        let rest = if leg.is_up { WAITS[0] } else { WAITS.iter().sum() };
+        let waits = if leg.is_up { 0 } else { WAITS.len() as u8 - 1 };
+        if !self.bury(leg.flow, Side::Client, [leg.acked, leg.sent, leg.next], (now, now + rest, waits)) {
             self.forget_leg(&Leg { is_live: false, ..leg.clone() }, out);
         }
     }
 
+    /// The same for a client, which was told by a RST.
+    pub(super) fn bury_client(&mut self, connection: &Connection, now: Time) {
+        let numbers = [connection.server_acked, connection.server_next, connection.client_next];
+        self.bury(connection.flow, Side::Server, numbers, (now, now + WAITS[0], 0));
+    }
+
     /// Makes an entry a tombstone, from which RSTs go in the direction of `side`'s packets: at the first two numbers, with the
-    /// third acknowledged. False if there is no room to remember when.
-    pub(super) fn bury(&mut self, id: FlowId, side: Side, numbers: [Seq; 3], now: Time) -> bool {
+    /// third acknowledged, `due` next, after so many waits. False if there is no room to remember when.
+    fn bury(&mut self, id: FlowId, side: Side, numbers: [Seq; 3], (now, due, waits): (Time, Time, u8)) -> bool {
         let has_room = self.splices.graves.due.len() < GRAVES_MAX;
         let flow = self.flows.get_mut(id);
         (flow.state, flow.seen) = (TcpState::Tombstone, tick(now));
         if has_room {
             let graves = &mut self.splices.graves;
             graves.numbered = graves.numbered.wrapping_add(1);
-            graves.due.push(Reverse((now + WAITS[0], graves.numbered, id, 0)));
+            graves.due.push(Reverse((due, graves.numbered, id, waits)));
             *place_of_number(flow, side) = graves.numbered;
             let [acked, sent, next] = numbers.map(|seq| seq.0);
             match side {

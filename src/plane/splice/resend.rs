@@ -160,7 +160,8 @@ impl Plane {
         if let Some(leg) = connection.active_mut() {
             leg.sent = sent;
         }
-        if connection.owes_server() {
+        // Once it runs, only an acknowledgement puts it off: a client that goes on in small steps does not.
+        if connection.owes_server() && connection.resend_at.is_none() {
             self.await_acknowledgement(connection, now);
         }
     }
@@ -180,6 +181,7 @@ impl Plane {
         }
         if has_moved {
             connection.tries = 0;
+            connection.resend_at = None;
         }
         if !connection.owes_server() {
             connection.resend_at = None;
