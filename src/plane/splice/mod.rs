@@ -26,7 +26,7 @@
 //! is left unacknowledged until it can pass.
 //!
 //! **Ends.** Whom the switch leaves gets a RST, and nobody acknowledges one: it is sent again a few times, and what of the
-//! connection still comes is answered with another ([`graves`]). A client's probe that the switch could answer by itself is
+//! connection still comes is answered with another (`graves`). A client's probe that the switch could answer by itself is
 //! passed on all the same: the server may be gone without our hearing of it.
 //!
 //! **Options.** The SYN-ACK offers a segment size of Ethernet's, and window scale, selective acknowledgements and timestamps
