@@ -97,6 +97,10 @@ impl<S: AcmSwitch> Testbed for ModelBench<S> {
     fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
         Box::pin(async move { Some(self.model.request(client, service, request)) })
     }
+
+    fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
+        Box::pin(async move { Some(self.model.stranger(client, service)) })
+    }
 }
 
 /// The model, seen as it is or with a flaw.

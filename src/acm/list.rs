@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Strangers, Switching};
 use super::words::{AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Scheduler, ServiceKey};
 use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
@@ -216,6 +216,9 @@ pub struct ServiceRow {
     /// What is done with what no rule decides.
     #[serde(default = "Action::default_action")]
     pub default_action: Action,
+    /// What becomes of clients that speak something else than the service reads.
+    #[serde(default)]
+    pub strangers: Strangers,
     /// Its content rules, in order; in force while `content` is not `none`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleRow>,

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::rules::share::Claim;
-use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Strangers, Switching};
 use crate::base::addr::{Mac, Protocol, serde_as_text};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Name, ServiceId};
@@ -178,6 +178,11 @@ impl Scheduler {
     /// True for those that need a request to choose for. Where there is none the group's fallback chooses.
     pub fn needs_content(self) -> bool {
         matches!(self, Scheduler::UrlHash | Scheduler::CookieHash)
+    }
+
+    /// True for those that give each key one member, so that [`HashOptions::bounded_load`] has something to bound.
+    pub fn hashes(self) -> bool {
+        matches!(self, Scheduler::SourceHash | Scheduler::UrlHash | Scheduler::CookieHash)
     }
 }
 
@@ -447,7 +452,8 @@ pub struct Service {
     pub groups: imbl::OrdMap<Name, Group>,
     /// Profile of bindings that name none.
     pub health: Arc<HealthProfile>,
-    /// What a new connection hears when no real is eligible.
+    /// What a new connection hears when no real is eligible; for content services see
+    /// [`SetService::when_none`](super::primitive::SetService::when_none).
     pub when_none: Refusal,
     /// Drop policies, at most one per `from`.
     pub drops: imbl::Vector<DropPolicy>,
@@ -457,6 +463,8 @@ pub struct Service {
     pub switching: Switching,
     /// What is done with what no rule decides.
     pub default_action: Action,
+    /// What becomes of clients that speak something else than the service reads.
+    pub strangers: Strangers,
     /// Ordered content rules; in force while `content` is not `none`.
     pub rules: Arc<[Rule]>,
     /// The bindings, by real.
@@ -476,6 +484,7 @@ impl Service {
             content: Content::None,
             switching: Switching::PerRequest,
             default_action: Action::default_action(),
+            strangers: Strangers::Default,
             rules: Arc::from([]),
             bindings: imbl::OrdMap::new(),
         }

@@ -174,6 +174,12 @@ pub trait Testbed: Send + Sync {
         let _ = (client, service, request);
         Box::pin(std::future::ready(None))
     }
+
+    /// The same with bytes that are neither HTTP nor TLS.
+    fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
+        let _ = (client, service);
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Why a case ended early.

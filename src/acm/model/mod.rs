@@ -120,9 +120,14 @@ impl ModelSwitch {
     }
 
     /// A request on the connection from this address and port, which is opened if there is none. The service's Drop
-    /// policies decide about connections, its rules about requests. A group without an eligible real resets.
+    /// policies decide about connections, its rules about requests.
     pub fn request(&self, client: SocketAddr, service: ServiceKey, request: &Request) -> Served {
         self.step(|world| world.request(client, service, request))
+    }
+
+    /// What is neither HTTP nor TLS, on the connection from this address and port, which is opened if there is none.
+    pub fn stranger(&self, client: SocketAddr, service: ServiceKey) -> Served {
+        self.step(|world| world.stranger(client, service))
     }
 
     /// Ends a flow in the orderly way. Nothing happens if it has ended already.

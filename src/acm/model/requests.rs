@@ -5,33 +5,25 @@ use std::net::SocketAddr;
 use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
 use crate::acm::rules::request::{Request, Served};
-use crate::acm::rules::{Action, Case, Condition, Content, DropShare, Named, Rule, Switching, TextMatch, Turned};
+use crate::acm::rules::{
+    Action, Case, Condition, Content, DropShare, Named, Rule, Strangers, Switching, TextMatch, Turned,
+};
 use crate::acm::words::{BindingKey, DropMode, Refusal, ServiceKey};
 use crate::base::id::Name;
 
 impl World {
     /// A request on the connection from this address and port, which is opened if there is none.
     pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Served {
-        let Some(service) = self.services.get(&key) else { return Served::Unconnected(Refusal::Silent) };
-        let (content, switching) = (service.content, service.switching);
-        let existing = self.existing(client, key);
-        match (&existing, content) {
-            (_, Content::None) => return self.served(client, key),
-            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => return Served::By(*real),
-            (Some(_), _) => {}
-            (None, _) => {
-                if let Some(refusal) = self.refused_by_policy(client, key) {
-                    self.service(&key).dropped += 1;
-                    return Served::Unconnected(refusal);
-                }
-            }
-        }
+        let (content, existing) = match self.heard(client, key) {
+            Ok(heard) => heard,
+            Err(served) => return served,
+        };
         let facts = match Facts::of(request, content) {
             Ok(facts) => facts,
             Err(status) => return Served::Answered(status, None),
         };
         match self.decide(client, key, &facts) {
-            Action::Group(group) => self.send(client, key, &group, request, existing),
+            Action::Group(group) => self.send(client, key, &group, Some(request), existing),
             Action::Drop(DropShare { refusal: Turned::Unavailable, .. }) if content == Content::Http => {
                 Served::Answered(503, None)
             }
@@ -42,6 +34,39 @@ impl World {
             }
             Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset,
         }
+    }
+
+    /// What is neither HTTP nor TLS, on the connection from this address and port, which is opened if there is none.
+    pub(super) fn stranger(&mut self, client: SocketAddr, key: ServiceKey) -> Served {
+        let existing = match self.heard(client, key) {
+            Ok((_, existing)) => existing,
+            Err(served) => return served,
+        };
+        let service = self.service(&key);
+        match (service.strangers, service.default_action.clone()) {
+            (Strangers::Default, Action::Group(group)) => self.send(client, key, &group, None, existing),
+            (Strangers::Default | Strangers::Reset, _) => Served::Reset,
+        }
+    }
+
+    /// How far the service looks into what comes on a connection, and the flow it belongs to; or what becomes of it
+    /// without a look.
+    fn heard(&mut self, client: SocketAddr, key: ServiceKey) -> Result<(Content, Option<Opened>), Served> {
+        let Some(service) = self.services.get(&key) else { return Err(Served::Unconnected(Refusal::Silent)) };
+        let (content, switching) = (service.content, service.switching);
+        let existing = self.existing(client, key);
+        match (&existing, content) {
+            (_, Content::None) => return Err(self.served(client, key)),
+            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => return Err(Served::By(*real)),
+            (Some(_), _) => {}
+            (None, _) => {
+                if let Some(refusal) = self.refused_by_policy(client, key) {
+                    self.service(&key).dropped += 1;
+                    return Err(Served::Unconnected(refusal));
+                }
+            }
+        }
+        Ok((content, existing))
     }
 
     /// Not looked into: a connection like any other.
@@ -92,17 +117,20 @@ impl World {
         client: SocketAddr,
         key: ServiceKey,
         group: &Name,
-        request: &Request,
+        request: Option<&Request>,
         existing: Option<Opened>,
     ) -> Served {
         if let Some(Opened::To(flow, _)) = existing {
             self.flows.entry(flow).and_modify(|flow| flow.end = Some(End::Closed));
         }
         let eligible = self.eligible(client, key, group);
-        let Some((real, binding)) = self.choose(client, key, group, &eligible, Some(request)) else {
+        let Some((real, binding)) = self.choose(client, key, group, &eligible, request) else {
             let service = self.service(&key);
             service.refused += 1;
-            return Served::Reset;
+            return match (service.content, service.when_none) {
+                (Content::Http, Refusal::Silent) => Served::Answered(503, None),
+                _ => Served::Reset,
+            };
         };
         if existing.is_none() {
             self.service(&key).admitted += 1;

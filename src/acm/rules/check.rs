@@ -211,6 +211,13 @@ pub fn check_group(group: &Group) -> Result<(), AcmError> {
         Some(name) if !is_token(name, NAME_MAX) => return Err(not_a_cookie("hash.cookie", name)),
         _ => {}
     }
+    if hash.bounded_load.is_some() && !group.scheduler.hashes() {
+        let why = format!(
+            "{} gives nobody a share that could be bounded; choose source-hash, url-hash or cookie-hash, or set no bound",
+            group.scheduler
+        );
+        return Err(AcmError::invalid("hash.bounded_load", why));
+    }
     match &group.persist {
         Persistence::None => Ok(()),
         Persistence::Learn(learn) if !is_token(&learn.name, NAME_MAX) => {
@@ -251,7 +258,7 @@ fn within(field: &str, span: Span, max: Span) -> Result<(), AcmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie};
+    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie, LoadFactor, Strangers};
     use super::*;
     use crate::acm::words::ServiceKey;
 
@@ -354,6 +361,8 @@ mod tests {
         assert!(refused(SetService { content: Some(Content::Http), ..udp.clone() }));
         assert!(refused(SetService { scheduler: Some(Scheduler::UrlHash), ..udp.clone() }));
         assert!(refused(SetService { default_action: Some(Action::Reset), ..udp.clone() }));
+        assert!(refused(SetService { strangers: Some(Strangers::Reset), ..udp.clone() }));
+        assert!(!refused(SetService { strangers: Some(Strangers::Default), ..udp.clone() }));
         assert!(!refused(SetService { rules: Some(vec![]), content: Some(Content::None), ..udp }));
     }
 
@@ -361,6 +370,7 @@ mod tests {
     fn a_group_is_checked_as_a_whole() {
         let hash = |hash| Group { hash, ..Group::default() };
         let persist = |persist| Group { persist, ..Group::default() };
+        let bounded = HashOptions { bounded_load: LoadFactor::new(1.25).ok(), ..HashOptions::default() };
         let insert = InsertCookie {
             name: "acm".into(),
             max_age: None,
@@ -373,6 +383,9 @@ mod tests {
             (Group { scheduler: Scheduler::CookieHash, ..Group::default() }, "hash.cookie"),
             (hash(HashOptions { fallback: Scheduler::UrlHash, ..HashOptions::default() }), "hash.fallback"),
             (hash(HashOptions { cookie: Some("a=b".into()), ..HashOptions::default() }), "hash.cookie"),
+            (hash(bounded.clone()), "hash.bounded_load"),
+            (Group { scheduler: Scheduler::SourceHash, hash: bounded.clone(), ..Group::default() }, "none"),
+            (Group { scheduler: Scheduler::UrlHash, hash: bounded, ..Group::default() }, "none"),
             (persist(Persistence::Insert(insert.clone())), "none"),
             (
                 persist(Persistence::Insert(InsertCookie { same_site: SameSite::None, ..insert.clone() })),

@@ -2,8 +2,8 @@
 //!
 //! A service's rules are ordered and the first that matches decides. All conditions of a rule must hold; a rule
 //! without conditions matches everything. A `drop` rule takes its share of what it matches, the rest goes on to the
-//! rules below it. What no rule decides goes to the service's default action, and so does everything that is not
-//! HTTP/1 on an HTTP service: one cannot ask a stranger for his path.
+//! rules below it. What no rule decides goes to the service's default action. A client that speaks something else
+//! than the service reads is a *stranger*: one cannot ask him for his path. [`Strangers`] says what becomes of him.
 //!
 //! Not here: how rules are evaluated quickly (the room `content`) or obviously ([`model`](super::model)). [`check`]
 //! says what is acceptable, [`edit`] changes a list of rules in place. No word assumes an address family.
@@ -70,6 +70,32 @@ impl Switching {
         match self {
             Switching::PerRequest => "per-request",
             Switching::FirstRequest => "first-request",
+        }
+    }
+}
+
+/// What becomes of a client that does not speak what the service reads: not HTTP/1 on an `http` service (TLS, HTTP/2
+/// without asking, anything else), not TLS on a `tls` service. No rule can look at him, so with `default` rules that
+/// reset or drop are no access control: who wants past them speaks something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strangers {
+    /// The default action decides, as far as it needs no HTTP: a redirect is a reset.
+    #[default]
+    Default,
+    /// The connection is reset.
+    Reset,
+}
+
+impl Strangers {
+    /// Both, for help texts.
+    pub const ALL: [Strangers; 2] = [Strangers::Default, Strangers::Reset];
+
+    /// The name used on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strangers::Default => "default",
+            Strangers::Reset => "reset",
         }
     }
 }
@@ -366,7 +392,7 @@ pub struct HashOptions {
     /// into requests: one of the schedulers that need no request.
     pub fallback: Scheduler,
     /// Bounds the load of each member (Mirrokni et al., "Consistent Hashing with Bounded Loads", 2016), for every hashing
-    /// scheduler. Without it a hot key makes a hot server.
+    /// scheduler; with another one it is refused. Without it a hot key makes a hot server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bounded_load: Option<LoadFactor>,
 }
@@ -489,7 +515,12 @@ macro_rules! named_words {
     )*};
 }
 
-named_words!(Content: "a content mode", Switching: "a way of switching", UrlPart: "a part of a URL");
+named_words!(
+    Content: "a content mode",
+    Switching: "a way of switching",
+    Strangers: "a way with strangers",
+    UrlPart: "a part of a URL"
+);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use super::name::Kind;
 use super::plan::{self, FOREIGN, Rules, is_ours, key_of, profile_of, scheduler_of, weight_of};
 use super::screen::{PortRow, PortState, Table};
 use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, ServiceRow, State};
-use crate::acm::rules::{Action, Content, Switching};
+use crate::acm::rules::{Action, Content, Strangers, Switching};
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, ServiceKey, default_group};
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 
@@ -189,6 +189,7 @@ impl Snapshot<'_> {
             content: Content::None,
             switching: Switching::default(),
             default_action: Action::default_action(),
+            strangers: Strangers::Default,
             rules: Vec::new(),
             health: HealthProfile::default(),
             when_none: Refusal::Silent,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::counters::Counter;
 use super::super::{Out, Plane};
 use super::connection::{Connection, Pending, Stage, Watch};
-use crate::acm::rules::{Action, Switching, Turned};
+use crate::acm::rules::{Action, Strangers, Switching, Turned};
 use crate::acm::words::Group;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
@@ -168,11 +168,12 @@ impl Plane {
         course
     }
 
-    /// One cannot ask a stranger for his path: the default action, as far as it needs no HTTP.
+    /// One cannot ask a stranger for his path: the default action, as far as it needs no HTTP, unless he is reset.
     fn course_of_stranger(&mut self, service: u32) -> Course {
-        match &self.services.service(service).row.default_action {
-            Action::Group(name) => Course::Group(name.clone(), None),
-            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Course::Reset,
+        let row = &self.services.service(service).row;
+        match (row.strangers, &row.default_action) {
+            (Strangers::Default, Action::Group(name)) => Course::Group(name.clone(), None),
+            _ => Course::Reset,
         }
     }
 
