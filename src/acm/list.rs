@@ -12,6 +12,7 @@ use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 use crate::base::span::Span;
+use crate::base::text::quoted;
 
 /// Which rows List shows; absent means all. An unknown service gives an empty list, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -93,7 +94,9 @@ impl std::str::FromStr for State {
         [State::Pending, State::Active, State::Failed, State::Draining, State::Lapsed]
             .into_iter()
             .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not a state; choose pending, active, failed, draining or lapsed"))
+            .ok_or_else(|| {
+                format!("{} is not a state; choose pending, active, failed, draining or lapsed", quoted(text))
+            })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::base::addr::{Mac, Protocol, serde_as_text};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 use crate::base::time::Time;
 
 /// A virtual service's address: `VIP:PORT` for TCP, `VIP:PORT/udp` for UDP.
@@ -70,7 +71,7 @@ pub struct NotAService(pub String);
 impl FromStr for ServiceKey {
     type Err = NotAService;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || NotAService(text.chars().take(80).collect());
+        let wrong = || NotAService(cut(text));
         let (addr, protocol) = match text.rsplit_once('/') {
             None => (text, Protocol::Tcp),
             Some((addr, "tcp")) => (addr, Protocol::Tcp),
@@ -197,7 +198,7 @@ impl FromStr for Scheduler {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Scheduler::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| {
             let known: Vec<_> = Scheduler::ALL.iter().map(|s| s.as_str()).collect();
-            format!("`{text}` is not a scheduler; choose one of {}", known.join(", "))
+            format!("{} is not a scheduler; choose one of {}", quoted(text), known.join(", "))
         })
     }
 }

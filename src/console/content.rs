@@ -34,6 +34,7 @@ use crate::acm::rules::{
 use crate::acm::validate;
 use crate::acm::words::{Scheduler, ServiceKey, default_group};
 use crate::base::id;
+use crate::base::text::quoted;
 
 /// The cookie a device inserts unless told another name.
 const COOKIE: &str = "ServerID";
@@ -168,7 +169,7 @@ enum Line {
 
 fn policy_line(line: &str) -> Result<Line, Refusal> {
     let words = words(line);
-    let cannot = || no_word(format!("csw-policy with `{line}`"));
+    let cannot = || no_word(format!("csw-policy with {}", quoted(line)));
     Ok(match as_strs(&words).as_slice() {
         ["match", rule, "forward", number] => Line::Decides((*rule).into(), Action::Group(group(number)?)),
         ["match", rule, "reset-client"] => Line::Decides((*rule).into(), Action::Reset),

@@ -22,6 +22,7 @@ use super::words::{DropMode, Scheduler, default_group};
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 
 /// How far a service looks into what its clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,6 +40,15 @@ pub enum Content {
 impl Content {
     /// Every mode, for help texts.
     pub const ALL: [Content; 3] = [Content::None, Content::Http, Content::Tls];
+
+    /// What it reads, for people.
+    pub fn language(self) -> &'static str {
+        match self {
+            Content::None => "nothing",
+            Content::Http => "HTTP",
+            Content::Tls => "TLS",
+        }
+    }
 
     /// The name used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -170,6 +180,20 @@ pub enum Condition {
     Sni(String),
     /// A protocol the TLS client hello offers, such as `h2`.
     Alpn(String),
+}
+
+impl Condition {
+    /// True if a service that looks so far sees what this is about; else it never holds there.
+    pub fn is_seen_with(&self, content: Content) -> bool {
+        match self {
+            Condition::Sni(_) | Condition::Alpn(_) => content == Content::Tls,
+            Condition::Path(_)
+            | Condition::Host(_)
+            | Condition::Method(_)
+            | Condition::Header(_)
+            | Condition::Cookie(_) => content == Content::Http,
+        }
+    }
 }
 
 impl fmt::Display for Condition {
@@ -361,8 +385,8 @@ impl fmt::Display for LoadFactor {
 impl FromStr for LoadFactor {
     type Err = NotALoadFactor;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value: f64 = text.trim().parse().map_err(|_| NotALoadFactor(text.to_owned()))?;
-        LoadFactor::new(value).map_err(|_| NotALoadFactor(text.to_owned()))
+        let value: f64 = text.trim().parse().map_err(|_| NotALoadFactor(cut(text)))?;
+        LoadFactor::new(value).map_err(|_| NotALoadFactor(cut(text)))
     }
 }
 
@@ -508,7 +532,7 @@ macro_rules! named_words {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 <$type>::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| {
                     let known: Vec<_> = <$type>::ALL.iter().map(|word| word.as_str()).collect();
-                    format!("`{text}` is not {}; choose one of {}", $what, known.join(", "))
+                    format!("{} is not {}; choose one of {}", quoted(text), $what, known.join(", "))
                 })
             }
         }

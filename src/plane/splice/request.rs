@@ -66,7 +66,9 @@ impl Plane {
         }
         match step {
             Step::More => {
-                if connection.head_due.is_none() && !bytes.is_empty() {
+                // The one empty line that may stand before a request is none that has begun: old clients send it
+                // behind a body (RFC 9112, section 2.2), and their next request may come much later.
+                if connection.head_due.is_none() && !b"\r\n".starts_with(bytes) {
                     connection.head_due = Some(now + self.splices.config.head_deadline);
                 }
                 Turn::Incomplete
