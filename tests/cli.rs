@@ -308,14 +308,53 @@ fn a_roll_says_what_it_lacks() {
     for (config, more, code, says) in [
         ("/nonexistent/acm.toml", "", 1, "/nonexistent/acm.toml"),
         (&no_operator, "", 1, "operator = true"),
-        (&nobody, "--wait-healthy 1ms", 1, "--wait-healthy"),
-        (&nobody, "--drain 2days", 1, "--drain"),
+        (&nobody, "--wait-healthy 1ms", 2, "--wait-healthy"),
+        (&nobody, "--drain 2days", 2, "--drain"),
         (&nobody, "", 4, "no agent of `web` answered"),
     ] {
         let words = format!("roll web --config {config} {more}");
         let said = Said::of(acm(&words).output().unwrap(), &words);
         assert_eq!((said.code, said.err.lines().count(), said.out.as_str()), (code, 1, ""), "{words}: {said:?}");
         assert!(said.err.starts_with("acm: ") && said.err.contains(says), "{words}: {said:?}");
+    }
+    // No server is to blame for what is wrong here.
+    for words in [format!("roll web --config {no_operator}"), "managers --config /nonexistent/acm.toml".to_owned()] {
+        let said = Said::of(acm(&format!("{words} --json")).output().unwrap(), &words);
+        let problem: Value = serde_json::from_str(&said.err).unwrap();
+        assert_eq!((said.code, &problem["type"], problem.get("status")), (1, &"urn:acm:error:local".into(), None));
+    }
+}
+
+/// A place in a file is told in one way, whoever reads the file.
+#[test]
+fn places_in_files_are_told_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("acm.toml");
+    let long = "x".repeat(5000);
+    for (text, place) in [
+        ("# one\ngroup = 7\n".to_owned(), ": line 2: group: "),
+        (format!("group = \"{long}\"\n"), ": line 1: group: "),
+        ("group = \n".to_owned(), ": line 1: group: "),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for words in ["manager --config", "managers --config", "roll web --config", "run --bind web -- true --config"] {
+            let (verb, rest) = words.split_once(' ').unwrap();
+            let words = match rest.strip_suffix(" -- true --config") {
+                Some(bind) => format!("{verb} {bind} --config {} -- true", file.display()),
+                None => format!("{words} {}", file.display()),
+            };
+            let said = Said::of(acm(&words).output().unwrap(), &words);
+            let begins = format!("acm: {}{place}", file.display());
+            assert!(said.code == 1 && said.err.starts_with(&begins) && said.err.len() < 700, "{words}: {said:?}");
+        }
+    }
+    for (words, text) in
+        [("manager --config", "node = 1\nsign_with = 1\n"), ("run --bind web --config", "sign_with = 1\n")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let command = format!("{words} {}{}", file.display(), if words.starts_with("run") { " -- true" } else { "" });
+        let said = Said::of(acm(&command).output().unwrap(), &command);
+        assert!(said.err.starts_with(&format!("acm: {}: sign_with: ", file.display())), "{command}: {said:?}");
     }
 }
 

@@ -13,6 +13,7 @@ use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::manager::Preparation;
 use super::output::{self, Style};
+use crate::acm::error::AcmError;
 use crate::acm::words::ServiceKey;
 use crate::agent::config::{AgentConfig, PATH_VARIABLE, Profile, ServiceConfig};
 use crate::agent::sidecar::pass::{self, Pass, Seat};
@@ -188,7 +189,7 @@ fn prepare(args: RunArgs) -> Result<Run, Failure> {
     let named_twice =
         services.iter().enumerate().find(|(n, (name, _))| services[..*n].iter().any(|(other, _)| other == name));
     if let Some((_, (name, _))) = named_twice {
-        return Err(Failure::Setup(format!("--bind: {name} is named twice")));
+        return Err(Failure::Usage(AcmError::invalid("--bind", format!("{name} is named twice"))));
     }
     let reach = config.reach().map_err(setup)?;
     let address = config.own_address(&reach).map_err(setup)?;

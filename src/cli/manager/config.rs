@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::config::{ConfigError, in_line, wrong};
+use super::super::config::{ConfigError, wrong};
 use crate::acm::connect::{Credentials, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::base::id::Name;
@@ -122,8 +122,8 @@ impl ManagerConfig {
     /// # Errors
     /// As [`ManagerConfig::read`].
     pub(in crate::cli) fn parse(name: &str, text: &str) -> Result<ManagerConfig, ConfigError> {
-        let config: ManagerConfig = toml::from_str(text).map_err(|why| in_line(name, text, &why))?;
-        config.validate()?;
+        let config: ManagerConfig = toml::from_str(text).map_err(|why| control_plane::in_line(name, text, &why))?;
+        config.validate().map_err(|why| why.within(name))?;
         Ok(config)
     }
 
