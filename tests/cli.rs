@@ -358,6 +358,40 @@ fn places_in_files_are_told_alike() {
     }
 }
 
+/// A command does not outlive its agent, however that ends.
+#[test]
+fn a_command_dies_with_its_agent() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (secret, config) = (dir.path().join("secret"), dir.path().join("agent.toml"));
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = "address = \"127.0.0.1\"\n[network]\npeers = [\"127.0.0.1:9\"]\n[[key]]\nid = 2\n";
+    std::fs::write(&config, format!("{text}secret_file = {secret:?}\n")).unwrap();
+    for pass in ["port", "socket"] {
+        let pid = dir.path().join(pass);
+        let mut agent = acm(&format!("run --bind web=10.0.0.100:80 --pass {pass} --config {}", config.display()));
+        agent.args(["--", "sh", "-c", "echo $$ > $0.new; mv $0.new $0; exec sleep 60"]).arg(&pid);
+        let mut agent = agent.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = |what: &str, mut holds: Box<dyn FnMut() -> bool>| {
+            let came = (0..500).any(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                holds()
+            });
+            assert!(came, "{pass}: {what}");
+        };
+        let file = pid.clone();
+        until("the command runs", Box::new(move || file.exists()));
+        let command = std::fs::read_to_string(&pid).unwrap();
+        // What has ended and is not yet waited for has nothing open any more.
+        let open = PathBuf::from(format!("/proc/{}/fd/0", command.trim()));
+        assert!(std::fs::symlink_metadata(&open).is_ok(), "{pass}: it runs");
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+        until("the command has died", Box::new(move || std::fs::symlink_metadata(&open).is_err()));
+    }
+}
+
 #[test]
 fn tokens_come_from_the_environment_or_a_private_file() {
     use std::os::unix::fs::PermissionsExt;

@@ -321,9 +321,9 @@ mod tests {
             assert!(error.contains(key) && !error.contains('\n'), "{head}{more}: {error}");
         }
         let other = |text: &str| ManagerConfig::parse("m", text).unwrap_err().to_string();
-        assert!(other(&format!("node = 1\nsign_with = 9\n{KEY}{SWITCH}")).starts_with("sign_with"));
-        assert!(other(&format!("node = 9\nsign_with = 1\n{KEY}{SWITCH}")).starts_with("node"));
-        assert!(other(&format!("{SMALL}{KEY}")).starts_with("switch"));
+        assert!(other(&format!("node = 1\nsign_with = 9\n{KEY}{SWITCH}")).starts_with("m: sign_with: "));
+        assert!(other(&format!("node = 9\nsign_with = 1\n{KEY}{SWITCH}")).starts_with("m: node: "));
+        assert!(other(&format!("{SMALL}{KEY}")).starts_with("m: switch: "));
     }
 
     #[test]
