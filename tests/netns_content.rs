@@ -10,7 +10,7 @@ mod lab;
 
 use std::io::{self, BufRead};
 use std::ops::Deref;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
