@@ -13,7 +13,7 @@ use acm_switch::acm::list::{Filter, Listing, ServiceRow};
 use acm_switch::acm::model::ModelSwitch;
 use acm_switch::acm::primitive::{Add, Caller, Outcome, Primitive, SetService};
 use acm_switch::acm::rules::request::{Request, Served};
-use acm_switch::acm::rules::{Action, Case, Content, Persistence, Rule, UrlPart};
+use acm_switch::acm::rules::{Action, Case, Content, Persistence, Rule, Strangers, UrlPart};
 use acm_switch::acm::switch::{AcmSwitch, Answer, perform};
 use acm_switch::acm::words::{Scheduler, ServiceKey};
 use acm_switch::console::AcmBox;
@@ -296,7 +296,8 @@ async fn rules_set_elsewhere_are_remarks() {
     )
     .unwrap();
     let service: ServiceKey = V.parse().unwrap();
-    let set = SetService { content: Some(Content::Http), rules: Some(vec![rule]), ..SetService::new(service) };
+    let (content, strangers) = (Some(Content::Http), Some(Strangers::Reset));
+    let set = SetService { content, strangers, rules: Some(vec![rule]), ..SetService::new(service) };
     perform(&desk.model, &Caller::default(), Primitive::SetService(set)).await.unwrap();
     let blue = Add { group: Some("blue".parse().unwrap()), ..Add::new(service, "10.0.0.11:8080".parse().unwrap()) };
     perform(&desk.model, &Caller::default(), Primitive::Add(blue)).await.unwrap();
@@ -304,6 +305,7 @@ async fn rules_set_elsewhere_are_remarks() {
     for remark in [
         "! 10.0.0.100:80: rule 1 images: path ends with \".png\", method is \"GET\": drop 0.5 (mode shed, reset)",
         "! 10.0.0.100:80: content http, everything else: group default",
+        "! 10.0.0.100:80: strangers are reset",
         "10.0.0.11:8080: group blue",
     ] {
         assert!(config.contains(remark), "{remark} is not in\n{config}");

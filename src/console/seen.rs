@@ -10,7 +10,7 @@ use switch_sim::slb::words::{Admin, Name, Port};
 use super::content::{self, Wants};
 use super::wants;
 use crate::acm::list::{BindingRow, GroupRow, Listing, RuleRow, ServiceRow, State};
-use crate::acm::rules::{Case, Content};
+use crate::acm::rules::{Case, Content, Strangers};
 use crate::acm::words::{BindingKey, ServiceKey, default_group, operator};
 use crate::base::id;
 
@@ -238,7 +238,8 @@ fn service_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
     };
     let unnamed = row.groups.iter().filter(|group| !is_said(group));
     let groups = unnamed.map(|group| format!("{}: group {} chooses by {}", row.service, group.group, group.scheduler));
-    drops.chain(groups).chain(content_remarks(row, wanted)).collect()
+    let reset = (row.strangers == Strangers::Reset).then(|| format!("{}: strangers are reset", row.service));
+    drops.chain(groups).chain(content_remarks(row, wanted)).chain(reset).collect()
 }
 
 /// The rules in force where the command line's words do not say them: they were set elsewhere.
