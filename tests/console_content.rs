@@ -104,7 +104,7 @@ impl Desk {
     fn ask(&mut self, request: &Request) -> Served {
         self.clients += 1;
         let service: ServiceKey = V.parse().unwrap();
-        self.model.request(([10, 1, 0, 1], self.clients).into(), service, request)
+        self.model.request(([10, 1, 0, 1], self.clients).into(), service, request).served
     }
 
     /// The last number of the server that gets this path; 0: none.

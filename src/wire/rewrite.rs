@@ -152,6 +152,42 @@ pub fn insert_tcp_options(frame: &mut FrameBuf, ip: &Ip, options: &[u8]) -> Opti
     Some(Ip { end: ip.end + more as u32, ..*ip })
 }
 
+/// Takes `count` bytes away from the front of a TCP segment's payload, so that it begins so much later. Returns the packet
+/// as it is then; `None`, and nothing is changed, if there is not so much payload.
+pub fn cut_tcp_payload(frame: &mut FrameBuf, ip: &Ip, count: usize) -> Option<Ip> {
+    let (l3, l4, end) = (usize::from(ip.l3), usize::from(ip.l4), ip.end as usize);
+    let is_left_open = is_partial(frame, ip.l4);
+    let bytes = frame.bytes_mut();
+    let start = l4 + usize::from(bytes.get(l4 + 12)? >> 4) * 4;
+    if start < l4 + 20 || end > bytes.len() || end.checked_sub(start)? < count {
+        return None;
+    }
+    // Behind an odd count of bytes the others change places in their words: both are summed anew.
+    let before = checksum::fold(checksum::sum(&bytes[start..end]));
+    bytes.copy_within(start + count..end, start);
+    let payload = u64::from(!before) + checksum::sum(&bytes[start..end - count]);
+    let old = u32::from_be_bytes([bytes[l4 + 4], bytes[l4 + 5], bytes[l4 + 6], bytes[l4 + 7]]);
+    let new = old.wrapping_add(count as u32);
+    bytes[l4 + 4..l4 + 8].copy_from_slice(&new.to_be_bytes());
+    let field = if ip.dst.is_ipv4() { l3 + 2 } else { l3 + 4 };
+    let length = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
+    let shorter = checksum::replace16(length, length - count as u16);
+    bytes[field..field + 2].copy_from_slice(&(length - count as u16).to_be_bytes());
+    if ip.dst.is_ipv4() {
+        let sum = wholly([bytes[l3 + 10], bytes[l3 + 11]], shorter);
+        bytes[l3 + 10..l3 + 12].copy_from_slice(&sum);
+    }
+    let sum = [bytes[l4 + 16], bytes[l4 + 17]];
+    let sum = match is_left_open {
+        true => partly(sum, shorter),
+        false => wholly(sum, shorter + payload + checksum::replace32(old, new)),
+    };
+    bytes[l4 + 16..l4 + 18].copy_from_slice(&sum);
+    let len = frame.len();
+    frame.set_len(len - (len - end) - count);
+    Some(Ip { end: ip.end - count as u32, ..*ip })
+}
+
 /// Gives the frame new link addresses; `None` keeps the old one.
 #[inline(always)] // who calls knows which of the two it sets
 pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {

@@ -3,8 +3,9 @@
 //! keeps rules and says so to the one who wants them obeyed; in both cases nothing of the refused call is done.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::control::{call, until};
+use super::control::{call, remove, until};
 use super::settings::invalid;
 use super::traffic::{bring_up, client};
 use super::{Case, Plan, Room, Run, Stop, Testbed, Verdict, expect};
@@ -12,16 +13,17 @@ use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::list::{Filter, ServiceRow};
 use crate::acm::primitive::{Primitive, SetService};
-use crate::acm::rules::request::{Request, Served};
+use crate::acm::rules::request::{Reply, Request, SAYS_COOKIE, Served};
 use crate::acm::rules::{
-    Action, Case as Letters, Condition, Content, DropShare, HashOptions, InsertCookie, LoadFactor, Named, Persistence,
-    Redirect, Rule, RuleEdit, SameSite, Switching, TextMatch, Turned, UrlPart,
+    Action, Case as Letters, Condition, Content, DropShare, HashOptions, InsertCookie, LearnCookie, LoadFactor, Named,
+    Persistence, Redirect, Rule, RuleEdit, SameSite, Switching, TextMatch, Turned, UrlPart,
 };
 use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{DropMode, Scheduler, ServiceKey};
 use crate::base::addr::Protocol;
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
+use crate::base::span::Span;
 
 macro_rules! cases {
     (control { $($name:literal => |$switch:ident, $plan:ident| $body:block)* }
@@ -103,10 +105,29 @@ async fn shop(switch: &dyn AcmSwitch, plan: &Plan, rules: Vec<Rule>) -> Verdict 
     Ok(())
 }
 
+/// The cookie of a switch's own.
+fn ours() -> InsertCookie {
+    InsertCookie { name: "acm".into(), max_age: None, http_only: true, secure: false, same_site: SameSite::Lax }
+}
+
+/// Three servers in turn, and clients that come back are kept so.
+async fn keeping(switch: &dyn AcmSwitch, plan: &Plan, persist: Persistence) -> Verdict {
+    set(switch, SetService { content: Some(Content::Http), persist: Some(persist), ..service(plan) }).await?;
+    for n in 0..3 {
+        bring_up(switch, plan, n, |_| {}).await?;
+    }
+    Ok(())
+}
+
 /// What becomes of a request from this port of client 0.
 async fn ask(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request) -> Result<Served, Stop> {
-    let served = testbed.ask(client(plan, port), plan.services[0], request).await;
-    served.ok_or_else(|| Stop::Untestable("needs a testbed that asks requests".into()))
+    Ok(hear(testbed, plan, port, request).await?.served)
+}
+
+/// The same with the cookies that come with it.
+async fn hear(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request) -> Result<Reply, Stop> {
+    let reply = testbed.ask(client(plan, port), plan.services[0], request).await;
+    reply.ok_or_else(|| Stop::Untestable("needs a testbed that asks requests".into()))
 }
 
 async fn goes(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request, wanted: Served) -> Verdict {
@@ -338,9 +359,88 @@ traffic {
             goes(testbed, plan, 2200 + n, &request, Served::By(real)).await?;
             let other = std::net::SocketAddr::new(plan.clients[1], 2300 + n);
             let served = testbed.ask(other, plan.services[0], &request).await;
+            let served = served.map(|reply| reply.served);
             expect(served == Some(Served::By(real)), format!("{served:?} for another client, not {real}"))?;
         }
         expect(seen.len() > 1, format!("12 URLs all went to {seen:?}"))
+    }
+    "a cookie of ours leads a client back to its server, and nobody can make one up" => |switch, testbed, plan| {
+        let persist = Persistence::Insert(ours());
+        keeping(switch, plan, persist).await?;
+        let first = hear(testbed, plan, 2401, &Request::get("/")).await?;
+        let (Served::By(real), Some(token)) = (&first.served, first.cookie("acm")) else {
+            return Err(Stop::Failed(format!("no cookie is set: {first:?}")));
+        };
+        let with = |value: &str| Request::get("/").with_header("Cookie", &format!("a=b; acm={value}"));
+        expect(!token.contains(&real.ip().to_string()), "the cookie tells the server's address")?;
+        for port in 2402..2408 {
+            let again = hear(testbed, plan, port, &with(token)).await?;
+            expect(again == Served::By(*real).into(), format!("with the cookie of {real}: {again:?}"))?;
+        }
+        // One that is made up is none: another one is set.
+        let mut forged = token.to_owned();
+        forged.replace_range(3..4, if &forged[3..4] == "1" { "2" } else { "1" });
+        for (port, value) in (2411..).zip([forged.as_str(), "", "x"]) {
+            let reply = hear(testbed, plan, port, &with(value)).await?;
+            let set = reply.cookie("acm");
+            expect(set.is_some_and(|set| set != value), format!("with a cookie made up: {reply:?}"))?;
+        }
+        Ok(())
+    }
+    "every request of a connection without the cookie is told one, and the server's own stay" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Insert(ours())).await?;
+        let says = Request::get("/").with_header(SAYS_COOKIE, "own=1; Path=/");
+        let first = hear(testbed, plan, 2421, &says).await?;
+        let token = first.cookie("acm").map(str::to_owned);
+        let (Some(token), Some("1")) = (&token, first.cookie("own")) else {
+            return Err(Stop::Failed(format!("{first:?} lacks a cookie")));
+        };
+        let with = Request::get("/").with_header("Cookie", &format!("acm={token}"));
+        for _ in 0..3 {
+            let kept = hear(testbed, plan, 2421, &with).await?;
+            expect(kept == first.served.clone().into(), format!("{kept:?}, not {:?} and no cookie", first.served))?;
+        }
+        let other = hear(testbed, plan, 2421, &Request::get("/")).await?;
+        expect(other.cookie("acm").is_some(), format!("{other:?} has no cookie"))
+    }
+    "a cookie of a server that takes nothing new leads elsewhere" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Insert(ours())).await?;
+        let first = hear(testbed, plan, 2431, &Request::get("/")).await?;
+        let token = first.cookie("acm").unwrap_or_default().to_owned();
+        let n = plan.reals.iter().position(|real| Served::By(*real) == first.served);
+        let n = n.ok_or_else(|| Stop::Failed(format!("{first:?} is of no server")))?;
+        call(switch, remove(plan, n)).await?;
+        let with = Request::get("/").with_header("Cookie", &format!("acm={token}"));
+        for port in 2432..2438 {
+            let moved = hear(testbed, plan, port, &with).await?;
+            let is_new = moved.cookie("acm").is_some_and(|set| set != token);
+            expect(moved.served != first.served && is_new, format!("with a cookie of a removed server: {moved:?}"))?;
+        }
+        Ok(())
+    }
+    "a cookie of the servers' own is learnt, and leads back while it is used" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Learn(LearnCookie { name: "SID".into(), idle: Span::secs(1) })).await?;
+        let says = Request::get("/login").with_header(SAYS_COOKIE, "SID=s1; Path=/; HttpOnly");
+        let first = hear(testbed, plan, 2441, &says).await?;
+        expect(first.cookies == ["SID=s1; Path=/; HttpOnly"], format!("the cookie came as {first:?}"))?;
+        let with = |value: &str| Request::get("/").with_header("Cookie", &format!("SID={value}"));
+        for port in 2442..2448 {
+            goes(testbed, plan, port, &with("s1"), first.served.clone()).await?;
+        }
+        let mut others = BTreeSet::new();
+        for port in 2450..2456 {
+            let Served::By(real) = ask(testbed, plan, port, &with("unknown")).await? else {
+                return Err(Stop::Failed("a request with an unknown cookie was not served".into()));
+            };
+            others.insert(real);
+        }
+        expect(others.len() > 1, format!("an unknown cookie leads to {others:?} only"))?;
+        testbed.pass(Duration::from_millis(1500)).await;
+        let mut after = BTreeSet::new();
+        for port in 2460..2466 {
+            after.insert(format!("{:?}", ask(testbed, plan, port, &with("s1")).await?));
+        }
+        expect(after.len() > 1, format!("what was long unused leads to {after:?} only"))
     }
 }
 }

@@ -4,43 +4,45 @@ use std::net::SocketAddr;
 
 use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
-use crate::acm::rules::request::{Request, Served};
+use crate::acm::rules::request::{Reply, Request, Served};
 use crate::acm::rules::{Action, Case, Condition, Content, DropShare, Named, Rule, Switching, TextMatch, Turned};
 use crate::acm::words::{BindingKey, DropMode, Refusal, ServiceKey};
 use crate::base::id::Name;
 
 impl World {
     /// A request on the connection from this address and port, which is opened if there is none.
-    pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Served {
-        let Some(service) = self.services.get(&key) else { return Served::Unconnected(Refusal::Silent) };
+    pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Reply {
+        let Some(service) = self.services.get(&key) else { return Served::Unconnected(Refusal::Silent).into() };
         let (content, switching) = (service.content, service.switching);
         let existing = self.existing(client, key);
         match (&existing, content) {
-            (_, Content::None) => return self.served(client, key),
-            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => return Served::By(*real),
+            (_, Content::None) => return self.served(client, key).into(),
+            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => {
+                return Served::By(*real).into();
+            }
             (Some(_), _) => {}
             (None, _) => {
                 if let Some(refusal) = self.refused_by_policy(client, key) {
                     self.service(&key).dropped += 1;
-                    return Served::Unconnected(refusal);
+                    return Served::Unconnected(refusal).into();
                 }
             }
         }
         let facts = match Facts::of(request, content) {
             Ok(facts) => facts,
-            Err(status) => return Served::Answered(status, None),
+            Err(status) => return Served::Answered(status, None).into(),
         };
         match self.decide(client, key, &facts) {
             Action::Group(group) => self.send(client, key, &group, request, existing),
             Action::Drop(DropShare { refusal: Turned::Unavailable, .. }) if content == Content::Http => {
-                Served::Answered(503, None)
+                Served::Answered(503, None).into()
             }
             Action::Redirect(to) if content == Content::Http => {
                 let place = to.to.replace("{host}", &facts.host);
                 let place = place.replace("{path}", request.path()).replace("{uri}", &request.target);
-                Served::Answered(to.status, Some(place))
+                Served::Answered(to.status, Some(place)).into()
             }
-            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset,
+            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset.into(),
         }
     }
 
@@ -94,23 +96,24 @@ impl World {
         group: &Name,
         request: &Request,
         existing: Option<Opened>,
-    ) -> Served {
+    ) -> Reply {
         if let Some(Opened::To(flow, _)) = existing {
             self.flows.entry(flow).and_modify(|flow| flow.end = Some(End::Closed));
         }
         let eligible = self.eligible(client, key, group);
-        let Some((real, binding)) = self.choose(client, key, group, &eligible, Some(request)) else {
+        let kept = self.keeper(key, group, &eligible, request);
+        let Some((real, binding)) = kept.or_else(|| self.choose(client, key, group, &eligible, Some(request))) else {
             let service = self.service(&key);
             service.refused += 1;
-            return Served::Reset;
+            return Served::Reset.into();
         };
         if existing.is_none() {
             self.service(&key).admitted += 1;
         }
         let flow = FlowId(self.new_id());
-        let key = BindingKey { service: key, real };
-        self.flows.insert(flow, Flow { client, key, binding, fresh_at: self.now, end: None });
-        Served::By(real)
+        let flow_key = BindingKey { service: key, real };
+        self.flows.insert(flow, Flow { client, key: flow_key, binding, fresh_at: self.now, end: None });
+        self.reply(key, group, (real, binding), request)
     }
 }
 

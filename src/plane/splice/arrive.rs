@@ -155,6 +155,7 @@ impl Plane {
             head: None,
             watch: None,
             pending: None,
+            persist: None,
             answer: None,
             toss: self.coins.u64(..),
             seen: now,

@@ -63,6 +63,7 @@ impl Plane {
         if tcp.ack >= connection.server_acked {
             connection.server_acked = tcp.ack;
             connection.client_window = u32::from(tcp.window) << connection.abilities.scale.unwrap_or(0);
+            connection.settle_line();
         }
         if let Some(clocks) = packet.options.timestamps
             && clocks.value.wrapping_sub(connection.client_clock) < 1 << 31

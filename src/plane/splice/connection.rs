@@ -8,6 +8,7 @@ use super::cookie::Abilities;
 use super::cookie::Ends;
 use super::held::{HELD_MAX, Held};
 use super::numbers::Shift;
+use super::persist::Persist;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -88,6 +89,8 @@ pub(super) struct Connection {
     pub(super) head: Option<Box<HeadReader>>,
     pub(super) watch: Option<Box<Watch>>,
     pub(super) pending: Option<Box<Pending>>,
+    /// What is still to be done so that the client comes back to its server.
+    pub(super) persist: Option<Box<Persist>>,
     pub(super) answer: Option<Box<[u8]>>,
     /// The same for every request of the connection, and random among connections.
     pub(super) toss: u64,
@@ -245,6 +248,7 @@ impl Connection {
 
     /// When something is to be done at the latest.
     pub(super) fn due(&self, idle: Duration) -> Time {
-        [self.head_due, self.resend_at].into_iter().flatten().fold(self.seen + idle, Time::min)
+        let line = self.persist.as_ref().and_then(|persist| persist.due());
+        [self.head_due, self.resend_at, line].into_iter().flatten().fold(self.seen + idle, Time::min)
     }
 }

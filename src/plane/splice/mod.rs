@@ -25,6 +25,9 @@
 //! send again until the server acknowledges them; all others pass in place and are their sender's. A FIN is never owned: it
 //! is left unacknowledged until it can pass.
 //!
+//! **Persistence.** A cookie of ours is put into a response behind its status line; from there on the numbers differ by its
+//! length more, and it is the switch's to send again (`persist`).
+//!
 //! **Ends.** Whom the switch leaves gets a RST, and nobody acknowledges one: it is sent again a few times, and what of the
 //! connection still comes is answered with another (`graves`). A client's probe that the switch could answer by itself is
 //! passed on all the same: the server may be gone without our hearing of it.
@@ -50,6 +53,7 @@ mod held;
 mod legs;
 mod numbers;
 mod pass;
+mod persist;
 mod request;
 mod resend;
 mod send;

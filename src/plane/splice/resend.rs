@@ -18,9 +18,9 @@ const SYN_TRIES: u8 = 3;
 /// SYNs to one that there is no other for, in 7.75 seconds together.
 const SYN_TRIES_LAST: u8 = 5;
 /// The first wait for the acknowledgement of data; the others are twice the one before. Linux's least is the same.
-const DATA_WAIT: Duration = Duration::from_millis(200);
+pub(super) const DATA_WAIT: Duration = Duration::from_millis(200);
 /// How often data is sent, in 51 seconds together.
-const DATA_TRIES: u8 = 8;
+pub(super) const DATA_TRIES: u8 = 8;
 /// Frames of room a wake-up may need.
 const FRAMES: usize = 32;
 /// Wake-ups served in one go.
@@ -68,6 +68,8 @@ impl Plane {
         } else if connection.resend_at.is_some_and(|at| at <= now) {
             connection.resend_at = None;
             self.send_again(connection, now, out);
+        } else if connection.persist.as_ref().and_then(|persist| persist.due()).is_some_and(|at| at <= now) {
+            self.line_is_late(connection, now, out);
         } else if connection.seen + self.idle_time(connection.stage) <= now {
             self.counters.add(Counter::FlowExpired);
             connection.gone = Some(Gone::Forgotten);

@@ -206,7 +206,7 @@ pub(super) fn client_window(connection: &Connection, leg: &Leg) -> u16 {
         Some(_) => connection.abilities.scale.unwrap_or(0),
         None => 0,
     };
-    u16::try_from(connection.client_window >> scale).unwrap_or(u16::MAX)
+    u16::try_from(connection.window_for_server(connection.client_window) >> scale).unwrap_or(u16::MAX)
 }
 
 impl Connection {

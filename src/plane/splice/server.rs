@@ -1,5 +1,7 @@
 //! What servers send.
 
+use std::ops::Range;
+
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
@@ -10,7 +12,8 @@ use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::content::head::After;
 use crate::content::response::Progress;
-use crate::wire::parse::TcpFlags;
+use crate::wire::parse::{Tcp, TcpFlags};
+use crate::wire::rewrite;
 
 /// How far from what is expected a segment may begin, as for L4 flows.
 const PLAUSIBLE: u32 = 1 << 24;
@@ -90,8 +93,36 @@ impl Plane {
         {
             leg.clock = clocks.value;
         }
-        let (from, to) = (leg.shift.forth(tcp.seq), leg.shift.forth_end(tcp.seq + tcp.payload));
         self.delivered_more(connection, now, out);
+        if connection.persist.is_some() && tcp.payload > 0 {
+            match self.look_for_cookie(connection, id, packet, now, out) {
+                Err(verdict) => return verdict,
+                Ok(None) => {}
+                Ok(Some(count)) => {
+                    let Some(ip) = rewrite::cut_tcp_payload(packet.frame, packet.ip, count) else {
+                        return Verdict::Held;
+                    };
+                    let tcp = Tcp { seq: tcp.seq + count as u32, payload: tcp.payload - count as u32, ..tcp };
+                    let mut rest = Packet::new(&mut *packet.frame, packet.parsed, &ip, &tcp);
+                    return self.active_goes_on(connection, id, &mut rest, now, out);
+                }
+            }
+        }
+        self.active_goes_on(connection, id, packet, now, out)
+    }
+
+    /// A segment of the server in use, or what is left of it, is followed and passed on.
+    fn active_goes_on(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &mut Packet<'_>,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let tcp = packet.tcp;
+        let Some(leg) = connection.leg(id) else { return Verdict::Dropped(Counter::NoFlow) };
+        let (from, to) = (leg.shift.forth(tcp.seq), leg.shift.forth_end(tcp.seq + tcp.payload));
         if connection.stage == Stage::Head && tcp.payload > 0 && to > connection.server_next {
             // Nobody asked it anything.
             self.counters.add(Counter::ContentLost);
@@ -99,7 +130,8 @@ impl Plane {
         }
         if connection.stage == Stage::Exchange
             && tcp.payload > 0
-            && let Err(verdict) = self.follow_response(connection, id, packet, (from, to), now, out)
+            && let Err(verdict) =
+                self.follow_response(connection, id, packet, 0..tcp.payload as usize, (from, to), now, out)
         {
             return verdict;
         }
@@ -120,11 +152,13 @@ impl Plane {
 
     /// Reads a server's bytes for where the response ends. What lies behind a gap passes, and is kept to be read in its
     /// turn; what cannot be kept does not pass: the server sends it again.
-    fn follow_response(
+    #[allow(clippy::too_many_arguments)] // see Plane::forward
+    pub(super) fn follow_response(
         &mut self,
         connection: &mut Connection,
         id: u32,
         packet: &Packet<'_>,
+        part: Range<usize>,
         (from, to): (Seq, Seq),
         now: Time,
         out: &mut Out,
@@ -141,7 +175,7 @@ impl Plane {
             if let Some(fault) = packet.fault() {
                 return Err(Verdict::Dropped(fault));
             }
-            match watch.read_on(from, packet.payload()) {
+            match watch.read_on(from, packet.payload().get(part).unwrap_or_default()) {
                 Some(true) => {}
                 // More than a response, or another than before: nobody can tell what it is.
                 Some(false) => {

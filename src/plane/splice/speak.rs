@@ -41,6 +41,7 @@ impl Plane {
         self.end_parked(connection, now, out);
         self.drop_held(connection);
         connection.watch = None;
+        connection.persist = None;
         connection.head = None;
         connection.head_due = None;
         connection.stage = Stage::Answering;
