@@ -1,8 +1,8 @@
 //! Persistence on a content connection: a cookie of ours put into a response, or one of the server's learnt from it.
 //!
 //! The line goes behind the status line of the final response. From there on the server's numbers are further from the
-//! client's by its length ([`Shift::inserting`](super::numbers::Shift::inserting)); a segment across that place is cut in
-//! two, each time it comes. The line is the switch's own: it is sent again until the client acknowledges it, and then the
+//! client's by its length ([`Shift::inserting`](super::numbers::Shift::inserting)). A segment across that place has the line
+//! put into it or, if it would be too long, is cut in two, each time it comes. The line is the switch's own: it is sent again until the client acknowledges it, and then the
 //! two distances are one. While the place, or a cookie, is looked for, every byte must be read in order: what lies behind a
 //! gap does not pass, and the server sends it again. Until the line is acknowledged the server is told a window smaller
 //! by its length.
@@ -12,13 +12,15 @@
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
-use super::connection::{Connection, Gone, Stage};
+use super::connection::{Connection, Gone};
 use super::resend::{DATA_TRIES, DATA_WAIT};
 use crate::base::id::{BindingId, Name};
 use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::content::set_cookie::{Seeker, Sought};
-use crate::wire::parse::TcpFlags;
+use crate::wire::frame::Gso;
+use crate::wire::parse::{Tcp, TcpFlags};
+use crate::wire::rewrite;
 
 /// What persistence has to do with the request at hand.
 #[derive(Debug)]
@@ -83,8 +85,17 @@ impl Connection {
         }
     }
 
-    /// Where a segment of the server in use is to be cut: how many bytes of it lie before the line.
-    fn cut(&self, packet: &Packet<'_>) -> Option<usize> {
+    /// The response was read up to the line: it goes on behind it.
+    pub(super) fn read_over_line(&mut self) {
+        let Some(Work::Placed { line, begin, .. }) = self.persist.as_ref().map(|persist| &persist.work) else { return };
+        let end = *begin + line.len() as u32;
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.read == *begin) {
+            watch.read = end;
+        }
+    }
+
+    /// Behind how many bytes of a segment of the server in use the line goes.
+    fn place_in(&self, packet: &Packet<'_>) -> Option<usize> {
         let Some(Work::Placed { at, .. }) = self.persist.as_ref().map(|persist| &persist.work) else { return None };
         let (start, end) = (packet.tcp.seq, packet.tcp.seq + packet.tcp.payload);
         (start < *at && *at <= end).then(|| at.after(start) as usize)
@@ -111,8 +122,7 @@ impl Plane {
         connection.persist = Some(persist);
     }
 
-    /// Looks at a segment of the server in use. Returns how many bytes of it were passed on here, with the line behind
-    /// them: the rest of it is still to be.
+    /// Looks at a segment of the server in use. Returns behind how many bytes of it the line goes, if it goes there.
     pub(super) fn look_for_cookie(
         &mut self,
         connection: &mut Connection,
@@ -122,32 +132,51 @@ impl Plane {
         out: &mut Out,
     ) -> Result<Option<usize>, Verdict> {
         self.seek(connection, id, packet, now, out)?;
-        let Some(count) = connection.cut(packet) else {
+        let Some(count) = connection.place_in(packet) else {
             self.line_again_if_missed(connection, packet, now, out);
             return Ok(None);
         };
-        if let Some(fault) = packet.fault() {
-            return Err(Verdict::Dropped(fault));
+        match packet.fault() {
+            Some(fault) => Err(Verdict::Dropped(fault)),
+            None => Ok(Some(count)),
         }
-        let Some(leg) = connection.leg(id) else { return Ok(None) };
-        let (from, next) = (leg.shift.forth(packet.tcp.seq), packet.tcp.seq + count as u32);
-        if connection.stage == Stage::Exchange {
-            self.follow_response(connection, id, packet, 0..count, (from, from + count as u32), now, out)?;
-        }
-        let Some(persist) = &mut connection.persist else { return Ok(None) };
-        let Work::Placed { line, begin, resend_at, tries, .. } = &mut persist.work else { return Ok(None) };
-        let (begin, bytes) = (*begin, [&packet.payload()[..count], line].concat());
-        let end = begin + line.len() as u32;
+    }
+
+    /// A segment passes with the line in it, if it is not too long then; else it passes in two.
+    pub(super) fn pass_with_line(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &mut Packet<'_>,
+        count: usize,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let mss = connection.client_mss();
+        let Some(Work::Placed { line, begin, resend_at, tries, .. }) =
+            connection.persist.as_mut().map(|persist| &mut persist.work)
+        else {
+            return self.pass_on(connection, id, packet, now, out);
+        };
         (*resend_at, *tries) = (now + DATA_WAIT, (*tries).max(1));
-        if let Some(watch) = connection.watch.as_mut().filter(|watch| watch.read == begin) {
-            watch.read = end;
+        let tcp = packet.tcp;
+        // A super-frame is cut into segments of their size on the way out.
+        let fits = packet.frame.offload.gso != Gso::None || tcp.payload as usize + line.len() <= mss;
+        if fits && let Some(ip) = rewrite::insert_tcp_payload(packet.frame, packet.ip, count, line) {
+            let mut longer = Packet::new(&mut *packet.frame, packet.parsed, &ip, &tcp);
+            return self.pass_on(connection, id, &mut longer, now, out);
         }
-        if let Some(leg) = connection.leg_mut(id) {
-            leg.next = leg.next.max(next);
-        }
+        let (from, end) = (*begin - count as u32, *begin + line.len() as u32);
+        let bytes = [&packet.payload()[..count], line].concat();
         connection.server_next = connection.server_next.max(end);
+        let Some(ip) = rewrite::cut_tcp_payload(packet.frame, packet.ip, count) else { return Verdict::Held };
+        if let Some(leg) = connection.leg_mut(id) {
+            leg.next = leg.next.max(tcp.seq + count as u32);
+        }
         self.send_own(connection, from, &bytes, now, out);
-        Ok(Some(count))
+        let tcp = Tcp { seq: tcp.seq + count as u32, payload: tcp.payload - count as u32, ..tcp };
+        let mut rest = Packet::new(&mut *packet.frame, packet.parsed, &ip, &tcp);
+        self.pass_on(connection, id, &mut rest, now, out)
     }
 
     /// Reads on in the response. What is behind a gap is not taken.

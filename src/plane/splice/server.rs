@@ -12,8 +12,7 @@ use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::content::head::After;
 use crate::content::response::Progress;
-use crate::wire::parse::{Tcp, TcpFlags};
-use crate::wire::rewrite;
+use crate::wire::parse::TcpFlags;
 
 /// How far from what is expected a segment may begin, as for L4 flows.
 const PLAUSIBLE: u32 = 1 << 24;
@@ -94,25 +93,30 @@ impl Plane {
             leg.clock = clocks.value;
         }
         self.delivered_more(connection, now, out);
-        if connection.persist.is_some() && tcp.payload > 0 {
-            match self.look_for_cookie(connection, id, packet, now, out) {
-                Err(verdict) => return verdict,
-                Ok(None) => {}
-                Ok(Some(count)) => {
-                    let Some(ip) = rewrite::cut_tcp_payload(packet.frame, packet.ip, count) else {
-                        return Verdict::Held;
-                    };
-                    let tcp = Tcp { seq: tcp.seq + count as u32, payload: tcp.payload - count as u32, ..tcp };
-                    let mut rest = Packet::new(&mut *packet.frame, packet.parsed, &ip, &tcp);
-                    return self.active_goes_on(connection, id, &mut rest, now, out);
-                }
-            }
+        let len = tcp.payload as usize;
+        let place = match connection.persist.is_some() && len > 0 {
+            true => self.look_for_cookie(connection, id, packet, now, out),
+            false => Ok(None),
+        };
+        let followed = place.and_then(|place| {
+            let Some(count) = place else {
+                self.follow(connection, id, packet, 0..len, now, out)?;
+                return Ok(None);
+            };
+            self.follow(connection, id, packet, 0..count, now, out)?;
+            connection.read_over_line();
+            self.follow(connection, id, packet, count..len, now, out)?;
+            Ok(Some(count))
+        });
+        match followed {
+            Err(verdict) => verdict,
+            Ok(None) => self.pass_on(connection, id, packet, now, out),
+            Ok(Some(count)) => self.pass_with_line(connection, id, packet, count, now, out),
         }
-        self.active_goes_on(connection, id, packet, now, out)
     }
 
-    /// A segment of the server in use, or what is left of it, is followed and passed on.
-    fn active_goes_on(
+    /// A segment of the server in use passes, its FIN included.
+    pub(super) fn pass_on(
         &mut self,
         connection: &mut Connection,
         id: u32,
@@ -120,23 +124,11 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Verdict {
-        let tcp = packet.tcp;
-        let Some(leg) = connection.leg(id) else { return Verdict::Dropped(Counter::NoFlow) };
-        let (from, to) = (leg.shift.forth(tcp.seq), leg.shift.forth_end(tcp.seq + tcp.payload));
-        if connection.stage == Stage::Head && tcp.payload > 0 && to > connection.server_next {
-            // Nobody asked it anything.
-            self.counters.add(Counter::ContentLost);
-            self.follow_no_more(connection, now, out);
-        }
-        if connection.stage == Stage::Exchange
-            && tcp.payload > 0
-            && let Err(verdict) =
-                self.follow_response(connection, id, packet, 0..tcp.payload as usize, (from, to), now, out)
-        {
-            return verdict;
-        }
         let verdict = self.pass_to_client(connection, id, packet, now);
-        if tcp.flags.contains(TcpFlags::FIN) && verdict == Verdict::Forwarded && connection.stage != Stage::Closed {
+        if packet.tcp.flags.contains(TcpFlags::FIN)
+            && verdict == Verdict::Forwarded
+            && connection.stage != Stage::Closed
+        {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
                 // What is held for another request is void: the client hears that this is all.
@@ -150,10 +142,34 @@ impl Plane {
         verdict
     }
 
+    /// A part of a segment of the server in use, seen for what it means.
+    fn follow(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &Packet<'_>,
+        part: Range<usize>,
+        now: Time,
+        out: &mut Out,
+    ) -> Result<(), Verdict> {
+        let Some(leg) = connection.leg(id).filter(|_| !part.is_empty()) else { return Ok(()) };
+        let [from, to] = [part.start, part.end].map(|at| packet.tcp.seq + at as u32);
+        let (from, to) = (leg.shift.forth(from), leg.shift.forth_end(to));
+        if connection.stage == Stage::Head && to > connection.server_next {
+            // Nobody asked it anything.
+            self.counters.add(Counter::ContentLost);
+            self.follow_no_more(connection, now, out);
+        }
+        match connection.stage {
+            Stage::Exchange => self.follow_response(connection, id, packet, part, (from, to), now, out),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a server's bytes for where the response ends. What lies behind a gap passes, and is kept to be read in its
     /// turn; what cannot be kept does not pass: the server sends it again.
     #[allow(clippy::too_many_arguments)] // see Plane::forward
-    pub(super) fn follow_response(
+    fn follow_response(
         &mut self,
         connection: &mut Connection,
         id: u32,
