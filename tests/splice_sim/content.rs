@@ -134,7 +134,7 @@ fn places(coins: &mut fastrand::Rng) -> Vec<Place> {
     places
 }
 
-fn content(seed: u64) -> Plan {
+pub(crate) fn content(seed: u64) -> Plan {
     let mut coins = fastrand::Rng::with_seed(seed ^ 0xc0_7e_47);
     let coins = &mut coins;
     let (front, back) = (trouble(coins), trouble(coins));

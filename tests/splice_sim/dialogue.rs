@@ -23,6 +23,17 @@ pub(crate) struct Errand {
     pub(crate) may_be_refused: bool,
     /// It lies, so no answer is wrong.
     pub(crate) anything_goes: bool,
+    pub(crate) cookies: Cookies,
+}
+
+/// Whether a client is to be told a cookie by which it comes back; it shows the one it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cookies {
+    None,
+    /// With each response, unless it has shown the one of that server.
+    Each,
+    /// With the first response of the connection.
+    First,
 }
 
 /// How a client ends its connection.
@@ -61,6 +72,10 @@ pub(crate) struct Dialogue {
     pub(crate) wrong: Vec<String>,
     /// Who answered each request: a server, or 0 for the switch.
     pub(crate) answers: Vec<u32>,
+    /// The cookie it was told last, and by whom.
+    cookie: Option<(String, u32)>,
+    /// Whose cookie it showed with each request.
+    pub(crate) shown: Vec<Option<u32>>,
 }
 
 impl Dialogue {
@@ -75,6 +90,8 @@ impl Dialogue {
             answering: None,
             wrong: vec![],
             answers: vec![],
+            cookie: None,
+            shown: vec![],
         }
     }
 
@@ -109,7 +126,12 @@ impl Dialogue {
     /// Writes the requests whose time has come.
     pub(crate) fn ask(&mut self, now: Time, to: &mut Vec<u8>) {
         while !self.has_asked_all() && self.asked - self.answered < self.errand.pipeline && now >= self.next_ask {
-            self.errand.asks[self.asked].write(to);
+            let mut ask = self.errand.asks[self.asked].clone();
+            if let Some((token, _)) = &self.cookie {
+                ask.headers.push_str(&format!("Cookie: acm={token}\r\n"));
+            }
+            self.shown.push(self.cookie.as_ref().map(|(_, server)| *server));
+            ask.write(to);
             self.asked += 1;
         }
     }
@@ -151,13 +173,24 @@ impl Dialogue {
             return Err(format!("an answer that nobody asked for: {head:?}"));
         };
         let status: u16 = head.get(9..12).and_then(|text| text.parse().ok()).ok_or(format!("status of {head:?}"))?;
-        if status < 200 {
+        let cookie = told(head)?;
+        if status < 200 && cookie.is_none() {
             return if ask.interim { Ok(()) } else { Err(format!("{head:?} that no server sent")) };
         }
         let name: Option<u32> = head.lines().find_map(|line| line.strip_prefix("Server-Name: s")?.parse().ok());
         match (&ask.due, name) {
             (Due::From(servers), Some(name)) if servers.contains(&name) => {
                 self.answering = Some(name);
+                let wants = match self.errand.cookies {
+                    Cookies::None => false,
+                    Cookies::Each => self.shown[self.answered] != Some(name),
+                    Cookies::First => self.answered == 0,
+                };
+                if cookie.is_some() != wants {
+                    return Err(format!("{:?} was shown, and this was told: {head:?}", self.shown[self.answered]));
+                }
+                self.cookie = cookie.map(|token| (token, name)).or(self.cookie.take());
+                let ask = &self.errand.asks[self.answered];
                 let body = if ask.method == "HEAD" { Body::None } else { ask.answer };
                 self.reader.body(body, ask.id, name);
                 Ok(())
@@ -196,5 +229,18 @@ impl Dialogue {
                 self.reader.left().len()
             )),
         }
+    }
+}
+
+/// The cookie of the switch's own in a head, where it must be and as it must be.
+fn told(head: &str) -> Result<Option<String>, String> {
+    let lines: Vec<_> = head.lines().collect();
+    let cookies = lines.iter().filter(|line| line.starts_with("Set-Cookie")).count();
+    let Some(line) = lines.get(1).filter(|_| cookies > 0) else { return Ok(None) };
+    let token =
+        line.strip_prefix("Set-Cookie: acm=").and_then(|rest| rest.strip_suffix("; Path=/; HttpOnly; SameSite=Lax"));
+    match token {
+        Some(token) if cookies == 1 && token.len() == 34 => Ok(Some(token.to_owned())),
+        _ => Err(format!("not the cookie that should be there: {head:?}")),
     }
 }

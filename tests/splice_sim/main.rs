@@ -12,6 +12,7 @@ mod client;
 mod content;
 mod dialogue;
 mod host;
+mod persist;
 mod raw;
 mod road;
 mod seeds;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use acm_switch::base::time::Time;
 
 use super::client::Carrier;
-use super::dialogue::{Ending, Errand};
+use super::dialogue::{Cookies, Ending, Errand};
 use super::host::Manner;
 use super::raw::Style;
 use super::road::Trouble;
@@ -125,6 +125,7 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
         may_be_reset: false,
         may_be_refused: false,
         anything_goes: false,
+        cookies: Cookies::None,
     }
 }
 

@@ -52,7 +52,10 @@ impl Plane {
                 let echo = if is_its_own { echo } else { leg.clock_first };
                 leg.timestamps.then_some(Timestamps { echo, ..clocks })
             };
-            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(|edge| leg.sack && *edge > leg.floor);
+            // While the client lacks a cookie's line but has what is behind it, that begins right at the acknowledgement, and
+            // no block may (RFC 2018, section 3).
+            let is_block = |edge: &Seq| leg.sack && *edge > leg.floor && !(is_reserved && *edge == ack);
+            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(is_block);
             tcp_options::change(header, clocks, edge);
         });
         let rewrite =
