@@ -17,7 +17,7 @@
 use ahash::{AHashMap, AHashSet};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::acm::rules::{InsertCookie, SameSite};
 use crate::acm::words::ServiceKey;
@@ -35,6 +35,15 @@ pub struct Key {
     pub id: u8,
     /// 256 random bits.
     pub secret: [u8; 32],
+}
+
+impl Key {
+    /// The key that a secret text makes. Its number is made from it too, so that switches with the same secrets agree.
+    pub fn of_secret(text: &[u8]) -> Key {
+        let number = Sha256::new_with_prefix(b"acm cookie key number\0").chain_update(text).finalize()[0];
+        let secret = Sha256::new_with_prefix(b"acm cookie key\0").chain_update(text).finalize();
+        Key { id: number, secret: secret.into() }
+    }
 }
 
 impl std::fmt::Debug for Key {
@@ -270,6 +279,13 @@ mod tests {
             ..plain
         };
         assert_eq!(line(&all), "Set-Cookie: acm=T; Path=/; Max-Age=3600; Secure; SameSite=None\r\n");
+    }
+
+    #[test]
+    fn a_secret_makes_one_key() {
+        let [a, b, other] = [&b"secret"[..], b"secret", b"secreT"].map(Key::of_secret);
+        assert_eq!((a.id, a.secret), (b.id, b.secret));
+        assert_ne!(a.secret, other.secret);
     }
 
     #[test]

@@ -24,6 +24,8 @@ fn persist(seed: u64) -> Plan {
         let lies = matches!(carrier, Carrier::Raw(style) if style.lies);
         errand.cookies = if lies { Cookies::None } else { cookies };
     }
+    // Hosts here give up after five minutes, which is five losses in a row; that is not what is looked for.
+    (plan.front.loss, plan.back.loss) = (plan.front.loss.min(0.05), plan.back.loss.min(0.05));
     // A cookie counts for more than a hash.
     Plan { seed, kind: "persist", hashes: |_| false, ..plan }
 }
