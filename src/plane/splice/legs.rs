@@ -33,7 +33,9 @@ impl Plane {
         let ends = &connection.ends;
         let key = FlowKey { side: Side::Client, client: ends.client, other: ends.service, protocol: Protocol::Tcp };
         let arrival = Arrival { key: &key, client_hash: 0, mac: whereabouts.mac(), port: whereabouts.port() };
-        let own: Vec<u32> = connection.legs.iter().filter(|leg| leg.is_up).map(|leg| leg.binding).collect();
+        let mut own = [NOBODY; PARKED_MAX + 1];
+        let up = connection.legs.iter().filter(|leg| leg.is_up);
+        own.iter_mut().zip(up).for_each(|(own, leg)| *own = leg.binding);
         self.choose_among(connection.service, group, &arrival, (led, content_hash), (&own, tried), now)
     }
 
