@@ -63,7 +63,7 @@ impl Host {
         socket.set_nagle_enabled(false);
         // A connection whose other end is gone ends by itself. And probes, because smoltcp does not ask again when a window
         // that was closed has opened and the news were lost.
-        socket.set_timeout(Some(Duration::from_secs(300)));
+        socket.set_timeout(Some(Duration::from_secs(900)));
         socket.set_keep_alive(Some(Duration::from_secs(15)));
         if self.manner.timestamps {
             socket.set_tsval_generator(Some(|| CLOCK.get()));

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use acm_switch::base::addr::Mac;
 use acm_switch::base::time::Time;
 use smoltcp::iface::SocketHandle;
-use smoltcp::socket::tcp::State;
+use smoltcp::socket::tcp::{self, State};
 
 use super::hello::Hello;
 use super::host::{Host, Manner};
@@ -34,6 +34,10 @@ pub(crate) struct Web {
     pub(crate) hears_lies: bool,
     /// Connections it aborts: the n-th accepted one, after it has sent so many bytes.
     pub(crate) aborts: BTreeMap<u32, usize>,
+}
+
+fn is_open(socket: &tcp::Socket<'_>) -> bool {
+    socket.is_active() && socket.state() != State::SynReceived
 }
 
 struct Conversation {
@@ -126,10 +130,10 @@ impl Web {
         }
     }
 
-    /// Connections that are not over.
+    /// Connections that are not over. Not those that a late SYN began, which nobody completes.
     pub(crate) fn open(&mut self) -> usize {
         let host = &mut self.host;
-        self.conversations.iter().filter(|talk| host.tcp(talk.handle).is_active()).count()
+        self.conversations.iter().filter(|talk| is_open(host.tcp(talk.handle))).count()
     }
 
     fn serve(&mut self, n: usize) -> bool {

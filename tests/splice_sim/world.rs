@@ -32,7 +32,7 @@ pub(crate) const PORT: u16 = 80;
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// When every client must have finished. Virtual, so generous: a lost segment costs a second and doubles.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A server to be.
 #[derive(Debug, Clone)]
@@ -169,7 +169,7 @@ impl World {
         let now = Time::from_secs(1);
         // smoltcp waits up to a minute before it sends again.
         let timeouts =
-            Timeouts { closed: Duration::from_secs(150), established: Duration::from_secs(400), ..Timeouts::default() };
+            Timeouts { closed: Duration::from_secs(150), established: Duration::from_secs(1000), ..Timeouts::default() };
         let content = ContentConfig {
             connections_max: 16,
             held_max: 1 << 20,
@@ -513,7 +513,7 @@ impl World {
 
     /// Longer than any flow is remembered.
     fn age(&mut self) {
-        let end = self.now + Duration::from_secs(1000);
+        let end = self.now + Duration::from_secs(2500);
         while self.now < end && self.plane.flows() > 0 {
             // A worker sleeps until the deadline; a late one must do as well, and is cheaper here.
             self.now = self.now + Duration::from_secs(1);
