@@ -166,6 +166,8 @@ counters! {
     ContentAck = "content.acknowledged",
     /// Times that something of the switch's own was sent again.
     ContentResent = "content.resent",
+    /// Times that segments of the switch's own became smaller, because a router said that they were too big.
+    ContentSmaller = "content.made_smaller",
     /// Connections given up because nobody acknowledged.
     ContentGivenUp = "content.given_up",
     /// Flows made.

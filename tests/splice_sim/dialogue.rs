@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use acm_switch::base::time::Time;
 
+use super::hello::Hello;
 use super::talk::{Ask, Body, Due, Piece, Reader};
 
 /// What one client does.
 #[derive(Debug, Clone)]
 pub(crate) struct Errand {
+    /// What it says before its first request.
+    pub(crate) hello: Option<Hello>,
     pub(crate) asks: Vec<Ask>,
+    /// Of its request of this number it says only so many bytes, with what comes before the first.
+    pub(crate) stalls: Option<(usize, usize)>,
     /// Requests under way at once.
     pub(crate) pipeline: usize,
     /// From an answer to the next request.
@@ -21,6 +26,8 @@ pub(crate) struct Errand {
     pub(crate) may_be_reset: bool,
     /// The switch may say that there is no server.
     pub(crate) may_be_refused: bool,
+    /// The switch may find that a head took too long.
+    pub(crate) may_be_late: bool,
     /// It lies, so no answer is wrong.
     pub(crate) anything_goes: bool,
     pub(crate) cookies: Cookies,
@@ -126,12 +133,19 @@ impl Dialogue {
     /// Writes the requests whose time has come.
     pub(crate) fn ask(&mut self, now: Time, to: &mut Vec<u8>) {
         while !self.has_asked_all() && self.asked - self.answered < self.errand.pipeline && now >= self.next_ask {
-            let mut ask = self.errand.asks[self.asked].clone();
+let mut ask = self.errand.asks[self.asked].clone();
             if let Some((token, _)) = &self.cookie {
                 ask.headers.push_str(&format!("Cookie: acm={token}\r\n"));
             }
             self.shown.push(self.cookie.as_ref().map(|(_, server)| *server));
+            let before = to.len();
+            if let Some(hello) = self.errand.hello.filter(|_| self.asked == 0) {
+                to.extend(hello.write());
+            }
             ask.write(to);
+            if let Some((_, bytes)) = self.errand.stalls.filter(|(number, _)| *number == self.asked) {
+                to.truncate(before + bytes);
+            }
             self.asked += 1;
         }
     }
@@ -158,6 +172,8 @@ impl Dialogue {
             match self.reader.next()? {
                 Some(Piece::Head(head)) => self.read_head(&head)?,
                 Some(Piece::End) => self.answer_ended(now),
+                Some(Piece::Alert) => self.read_alert()?,
+                Some(Piece::Hello(hello)) => return Err(format!("{hello:?} from a server")),
                 None => break,
             }
         }
@@ -195,7 +211,9 @@ impl Dialogue {
                 self.reader.body(body, ask.id, name);
                 Ok(())
             }
-            (Due::From(_), None) if status == 503 && self.errand.may_be_refused => {
+            (Due::From(_), None)
+                if (status == 503 && self.errand.may_be_refused) || (status == 408 && self.errand.may_be_late) =>
+            {
                 self.answered = self.errand.asks.len();
                 self.answers.push(0);
                 Ok(())
@@ -210,6 +228,16 @@ impl Dialogue {
         }
     }
 
+    fn read_alert(&mut self) -> Result<(), String> {
+        let ask = &self.errand.asks[self.answered];
+        if ask.due != Due::Alert && !self.errand.may_be_late {
+            return Err(format!("{:?} should answer {:?}, but an alert did", ask.due, ask.id));
+        }
+        self.answered = self.errand.asks.len();
+        self.answers.push(0);
+        Ok(())
+    }
+
     fn answer_ended(&mut self, now: Time) {
         self.answers.push(self.answering.take().unwrap_or(0));
         self.answered += 1;
@@ -220,7 +248,7 @@ impl Dialogue {
     fn broke(&mut self, was_reset: bool) {
         let ask = &self.errand.asks[self.answered];
         match (&ask.due, was_reset) {
-            (Due::Reset, true) => self.fate = Fate::Done,
+            (Due::Reset, true) | (Due::Closed, false) => self.fate = Fate::Done,
             (_, true) if self.errand.may_be_reset => {}
             (due, _) => self.wrong.push(format!(
                 "{:?}, reset: {was_reset}, but {due:?} owes an answer to {}; {} bytes left",

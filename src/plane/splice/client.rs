@@ -85,6 +85,11 @@ impl Plane {
         let tcp = packet.tcp;
         let (end, has_fin) = (tcp.seq + tcp.payload, tcp.flags.contains(TcpFlags::FIN));
         let is_old = end <= connection.client_next;
+        if tcp.payload == 0 && !has_fin && !is_old {
+            // A bare acknowledgement from behind something that was lost: were it answered, two that see the other's late
+            // segments as old ones would never be done with it.
+            return self.pass_to_server(connection, packet);
+        }
         if is_old && !has_fin {
             // A bare acknowledgement, or something again.
             return match tcp.seq < connection.client_next {
@@ -198,7 +203,7 @@ impl Plane {
         out: &mut Out,
     ) -> Verdict {
         let end = packet.tcp.seq + packet.tcp.payload;
-        if packet.tcp.payload == 0 && packet.tcp.seq == connection.client_next {
+        if packet.tcp.payload == 0 && packet.tcp.seq >= connection.client_next {
             return Verdict::Held;
         }
         if end <= connection.client_next {

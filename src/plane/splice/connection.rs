@@ -95,7 +95,7 @@ pub(super) struct Connection {
     /// The same for every request of the connection, and random among connections.
     pub(super) toss: u64,
     pub(super) seen: Time,
-    /// The head at hand must be complete then.
+    /// The head at hand must be complete then; or, while the switch answers, the client must have been heard out.
     pub(super) head_due: Option<Time>,
     /// What was sent here and is not acknowledged is sent again then.
     pub(super) resend_at: Option<Time>,

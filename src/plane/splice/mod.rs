@@ -36,6 +36,9 @@
 //! to clients that send timestamps. The server is offered what the client has. Where it has less, windows are scaled anew
 //! and the options are taken out on the way to it.
 //!
+//! **Errors.** ICMP errors are translated with the segment they quote; one about a segment of the switch's own makes its
+//! segments smaller (`errors`).
+//!
 //! **Bounds.** Connections: [`ContentConfig::connections_max`]; at the bound those already closed make room, then newcomers
 //! are refused. Held bytes: 16 KiB and 16 pieces a connection, [`ContentConfig::held_max`] in all. A head has a deadline.
 //!
@@ -48,6 +51,7 @@ mod client;
 mod connection;
 mod cookie;
 mod end;
+mod errors;
 mod graves;
 mod held;
 mod legs;

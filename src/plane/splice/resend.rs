@@ -79,17 +79,20 @@ impl Plane {
         }
     }
 
-    /// The deadline of a head has passed. Who has not begun one is no slow client: he is let go without a word.
+    /// The deadline of a head has passed. Who has not begun one is no slow client: he is let go without a word. Who was
+    /// answered and still goes on is reset.
     fn head_is_late(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
-        if connection.stage != Stage::Head {
-            return;
-        }
-        match connection.held.is_some() {
-            true => self.refuse_request(connection, Refusal::TooSlow, now, out),
-            false => {
+        match (connection.stage, connection.held.is_some()) {
+            (Stage::Head, true) => self.refuse_request(connection, Refusal::TooSlow, now, out),
+            (Stage::Answering, _) => {
+                self.counters.add(Counter::ContentGivenUp);
+                self.reset_whole(connection, out);
+            }
+            (Stage::Head, false) => {
                 self.counters.add(Counter::ContentUnused);
                 self.say(connection, Vec::new(), now, out);
             }
+            _ => {}
         }
     }
 

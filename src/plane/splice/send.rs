@@ -14,7 +14,7 @@ use crate::wire::parse::TcpFlags;
 use crate::wire::tcp_options::{self, Options, Timestamps};
 
 /// Bytes of timestamps in every segment.
-const CLOCKS: u16 = 12;
+pub(super) const CLOCKS: u16 = 12;
 
 impl Plane {
     /// A segment to the client, acknowledging what may be acknowledged.
