@@ -133,7 +133,7 @@ impl Book {
 }
 
 /// The number at the end of `match R forward N`, `default forward N`, `match T N` and `default N`.
-pub(super) fn number_of(line: &str) -> Option<u16> {
+pub fn number_of(line: &str) -> Option<u16> {
     let words = words(line);
     match as_strs(&words).as_slice() {
         ["match", _, "forward", number]

@@ -30,9 +30,9 @@ struct Attached {
     is_on: bool,
 }
 
-/// Whether a port looks into requests.
-pub fn is_on(book: &Book, port: &PortLines) -> bool {
-    attached(book, port).is_on
+/// Whether a port looks into requests, where these policies and maps are there.
+pub fn is_on(port: &PortLines, has_policy: impl Fn(&str) -> bool, has_map: impl Fn(&str) -> bool) -> bool {
+    attached(port, has_policy, has_map).is_on
 }
 
 /// The second word of a line.
@@ -41,10 +41,10 @@ fn named(port: &PortLines, key: &str) -> Option<String> {
 }
 
 /// The policy and the map that count: those that are switched by; where nothing is, those that wait for it.
-fn attached(book: &Book, port: &PortLines) -> Attached {
+fn attached(port: &PortLines, has_policy: impl Fn(&str) -> bool, has_map: impl Fn(&str) -> bool) -> Attached {
     let has = |key: &str| port.contains_key(key);
-    let policy = named(port, "csw-policy").filter(|name| book.policy(name).is_some());
-    let map = named(port, "url-map").filter(|name| book.map(name).is_some());
+    let policy = named(port, "csw-policy").filter(|name| has_policy(name));
+    let map = named(port, "url-map").filter(|name| has_map(name));
     let (csw, url_switch) = (has("csw") && policy.is_some(), has("url-switch") && map.is_some());
     let is_on = csw || url_switch || has("url-hash") || has("cookie-hash");
     Attached { policy: policy.filter(|_| csw || !is_on), map: map.filter(|_| url_switch || !is_on), is_on }
@@ -61,7 +61,8 @@ pub fn read(
     plain: Scheduler,
     trouble: &mut dyn FnMut(Unread) -> Result<(), Unread>,
 ) -> Result<Wants, Unread> {
-    let Attached { policy, map, is_on } = attached(book, port);
+    let Attached { policy, map, is_on } =
+        attached(port, |name| book.policy(name).is_some(), |name| book.map(name).is_some());
     let content = if is_on { Content::Http } else { Content::None };
     let wants = Wants { content, rules: Vec::new(), default_action: Action::default_action(), groups: BTreeMap::new() };
     let mut reader = Reader { book, plain: Group::scheduled_by(plain), wants, trouble };

@@ -62,6 +62,11 @@ pub fn say(
     Ok(said)
 }
 
+/// The name of the `csw-rule` that a rule is, if it has words.
+pub fn says_as(rule: &Rule) -> Option<String> {
+    rule::say(rule, "rule").ok()?.pop().map(|(name, _)| name)
+}
+
 fn group_of(action: &Action) -> Option<&Name> {
     if let Action::Group(name) = action { Some(name) } else { None }
 }

@@ -98,6 +98,11 @@ fn parts(book: &Book, rule: &str) -> Vec<String> {
     }
 }
 
+/// The rules that a rule names, and those that they name.
+pub fn parts_below(book: &Book, rule: &str) -> BTreeSet<String> {
+    followed(parts(book, rule).into_iter().collect(), |part| parts(book, part))
+}
+
 /// How many steps there are below a rule.
 fn depth(book: &Book, rule: &str, most: usize) -> usize {
     match most {
