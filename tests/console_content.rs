@@ -200,10 +200,12 @@ async fn a_policy_switches_requests() {
     // And it is taken off again: every server takes everything.
     desk.configure(&["server virtual v1", "no port http csw"]).await;
     let row = desk.row().await;
-    assert_eq!((row.content, row.rules.len()), (Content::None, 0));
+    assert_eq!((row.content, row.rules.len()), (Content::None, 3), "rules that are attached wait");
     desk.configure(&["server real rs2 10.0.0.12", "no port 8080 disable"]).await;
     let rows = desk.model.list(&Filter::default()).await.unwrap().bindings;
     assert!(rows.len() == 4 && rows.iter().all(|row| row.group.as_str() == "default"), "{rows:?}");
+    desk.configure(&["server virtual v1", "no port http csw-policy"]).await;
+    assert_eq!(desk.row().await.rules.len(), 0);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use crate::acm::words::{Group, Scheduler, ServiceKey, default_group};
 use crate::base::id;
 use crate::ironware::book::Book;
 pub(super) use crate::ironware::read::Wants;
-use crate::ironware::read::{is_on, read, rule_name};
+use crate::ironware::read::{self, rule_name};
 use crate::ironware::{PORT_KEYS, PortLines, TEXT_MAX, Unread, name, words};
 
 fn no_word(what: impl Into<String>) -> Refusal {
@@ -83,16 +83,24 @@ pub(super) fn plain(config: &Config, server: &Name) -> Scheduler {
     predictor.and_then(wants::scheduler).unwrap_or_default()
 }
 
-/// What a port of a virtual server wants; `None` if it does not switch by content.
+/// What a port of a virtual server wants; `None` if it neither switches by content nor has a policy or a map that waits for
+/// it: rules that are attached and do nothing are the service's all the same.
 ///
 /// # Errors
 /// The contract has no equivalent, or something that is named is not there.
 pub(super) fn wants(config: &Config, server: &Name, port: Port) -> Result<Option<Wants>, Refusal> {
-    if !is_in_force(config, server, port) {
+    let Some(lines) = lines_of(config, server, port) else { return Ok(None) };
+    let (book, is_on) = (book(config), is_in_force(config, server, port));
+    let is_attached = |key, has: &dyn Fn(&str) -> bool| {
+        lines.get(key).is_some_and(|line| words(line).get(1).is_some_and(|name| has(name)))
+    };
+    if !is_on
+        && !is_attached("csw-policy", &|name| book.policy(name).is_some())
+        && !is_attached("url-map", &|name| book.map(name).is_some())
+    {
         return Ok(None);
     }
-    let lines = lines_of(config, server, port).unwrap_or_default();
-    read(&book(config), &lines, plain(config, server), &mut Err::<(), Unread>).map(Some).map_err(refusal)
+    read::read(&book, &lines, plain(config, server), &mut Err::<(), Unread>).map(Some).map_err(refusal)
 }
 
 /// Whether a row of List says the same.
@@ -145,8 +153,9 @@ pub(super) fn group_of(config: &Config, bind: &Bind) -> id::Name {
 /// Whether a port of a virtual server switches by content.
 pub(super) fn is_in_force(config: &Config, server: &Name, port: Port) -> bool {
     let has = |kind, name: &str| Name::up_to(name, TEXT_MAX).is_ok_and(|name| config.block(kind, &name).is_some());
-    let is_on =
-        |lines: PortLines| is_on(&lines, |name| has(BlockKind::CswPolicy, name), |name| has(BlockKind::UrlMap, name));
+    let is_on = |lines: PortLines| {
+        read::is_on(&lines, |name| has(BlockKind::CswPolicy, name), |name| has(BlockKind::UrlMap, name))
+    };
     lines_of(config, server, port).is_some_and(is_on)
 }
 
@@ -218,6 +227,7 @@ pub(super) fn turn(change: &Change, config: &Config) -> Result<Turn, Refusal> {
     let mut after = config.clone();
     after.apply(change);
     check_line(change, &after)?;
+    let is_on = |wants: &Option<Wants>| wants.as_ref().is_some_and(|wants| wants.content == Content::Http);
     let mut turn = Turn::default();
     for (server, row) in after.virtuals() {
         for port in row.ports.keys().filter(|port| **port != Port::DEFAULT) {
@@ -225,12 +235,12 @@ pub(super) fn turn(change: &Change, config: &Config) -> Result<Turn, Refusal> {
             let (before, wanted) = (wants(config, server, *port).unwrap_or_default(), wants(&after, server, *port)?);
             let binds = wants::binds_of_virtual_port(&after, server, *port);
             let is_regrouped =
-                wanted.is_some() && binds.iter().any(|bind| group_of(config, bind) != group_of(&after, bind));
+                is_on(&wanted) && binds.iter().any(|bind| group_of(config, bind) != group_of(&after, bind));
             if before == wanted && !is_regrouped {
                 continue;
             }
             let service = wants::service(&after, row, *port);
-            if before.is_none() {
+            if is_on(&wanted) && !is_on(&before) {
                 turn.first.push(Primitive::SetService(SetService {
                     content: Some(Content::Http),
                     ..SetService::new(service)
@@ -248,7 +258,8 @@ pub(super) fn turn(change: &Change, config: &Config) -> Result<Turn, Refusal> {
 fn told(config: &Config, service: ServiceKey, wanted: Option<&Wants>, binds: &[Bind]) -> Vec<Primitive> {
     let binds = binds.iter().filter(|bind| wants::is_in_service(config, bind));
     let add = |bind: &Bind| {
-        let group = if wanted.is_some() { group_of(config, bind) } else { default_group() };
+        let is_on = wanted.is_some_and(|wanted| wanted.content == Content::Http);
+        let group = if is_on { group_of(config, bind) } else { default_group() };
         Some(Primitive::Add(Add { group: Some(group), ..wants::add_anywhere(config, bind)? }))
     };
     let adds: Vec<_> = binds.filter_map(add).collect();
@@ -257,7 +268,7 @@ fn told(config: &Config, service: ServiceKey, wanted: Option<&Wants>, binds: &[B
     all
 }
 
-/// A service that does not look into requests: nothing of rules is left.
+/// A service that has nothing to do with content.
 fn unset(config: &Config, service: ServiceKey) -> Primitive {
     let server = wants::virtual_port_of(config, &service).and_then(|(name, _)| config.virtual_server(&name));
     Primitive::SetService(SetService {

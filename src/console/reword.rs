@@ -22,9 +22,6 @@ use crate::ironware::say::{Said, say};
 use crate::ironware::sweep::{parts_below, sweep};
 use crate::ironware::{Grammar, PORT_KEYS, TEXT_MAX, name, words};
 
-/// The lines that switch a port by content.
-const SWITCHES: [&str; 4] = ["csw", "url-switch", "url-hash", "cookie-hash"];
-
 /// Puts into words what a service does with content.
 pub(super) fn service(writer: &mut Writer, row: &ServiceRow) {
     let Some((server, port)) = wants::virtual_port_of(&writer.config, &row.service) else { return };
@@ -43,53 +40,41 @@ fn attached(config: &Config, server: &Name, port: Port) -> Option<String> {
 }
 
 fn reword(writer: &mut Writer, row: &ServiceRow, server: &Name, port: Port) {
-    let (server, port) = (server.clone(), port);
-    let known = content::wants(&writer.config, &server, port);
     let place = Place::VirtualPort(server.clone(), port);
-    match (row.content, known) {
-        (Content::Http, Ok(Some(known))) if content::agrees(&known, row) => {}
-        (Content::Http, _) => {
+    match content::wants(&writer.config, server, port) {
+        Ok(Some(known)) if content::agrees(&known, row) => {}
+        Ok(None) if is_plain(row) => {}
+        _ if is_plain(row) => PORT_KEYS.iter().for_each(|key| writer.line(&place, key, None)),
+        _ => {
             let (book, used) = (content::book(&writer.config), used(&writer.config));
-            let said = say(
-                &wanted(row),
-                content::plain(&writer.config, &server),
-                &book,
-                Numbers::new(&book, used),
-                Grammar::Csw,
-            );
-            if let Ok(said) = said {
+            let (plain, numbers) = (content::plain(&writer.config, server), Numbers::new(&book, used));
+            if let Ok(said) = say(&wanted(row), plain, &book, numbers, Grammar::Csw) {
                 put(writer, &book, &place, &said);
             }
         }
-        (_, Ok(None)) => {}
-        (_, _) => {
-            SWITCHES.iter().for_each(|key| writer.line(&place, key, None));
-        }
-    }
-    if row.content != Content::Http && row.rules.is_empty() && row.default_action == Action::default_action() {
-        drop_policy(writer, &server, port);
     }
 }
 
-/// A policy of our making that waits for a service without rules is nobody's.
-fn drop_policy(writer: &mut Writer, server: &Name, port: Port) {
-    let is_ours = attached(&writer.config, server, port).is_some_and(|policy| name::is_ours(&policy));
-    if is_ours && !content::is_in_force(&writer.config, server, port) {
-        writer.line(&Place::VirtualPort(server.clone(), port), "csw-policy", None);
-    }
+/// Whether a service does nothing with content, and has nothing that waits for it.
+fn is_plain(row: &ServiceRow) -> bool {
+    row.content == Content::None && row.rules.is_empty() && row.default_action == Action::default_action()
 }
 
+/// Groups that nothing is sent to any more do nothing, and have no words.
 fn wanted(row: &ServiceRow) -> Wants {
     let group = |row: &GroupRow| {
         let group = Group { scheduler: row.scheduler, hash: row.hash.clone(), persist: row.persist.clone() };
         (row.group.clone(), group)
     };
-    Wants {
+    let mut wanted = Wants {
         content: row.content,
         rules: row.rules.iter().map(|row| row.rule.clone()).collect(),
         default_action: row.default_action.clone(),
-        groups: row.groups.iter().map(group).collect(),
-    }
+        groups: Default::default(),
+    };
+    let groups = row.groups.iter().filter(|row| wanted.speaks_of(&row.group)).map(group).collect();
+    wanted.groups = groups;
+    wanted
 }
 
 /// The numbers of groups that real servers are in.

@@ -64,7 +64,11 @@ impl Seen {
                 self.ports.insert((name.clone(), *port), key);
                 // What cannot be said in the contract's words was never accepted.
                 if let Ok(Some(wanted)) = content::wants(config, name, *port) {
+                    let is_on = wanted.content == Content::Http;
                     self.wanted.insert(key, wanted);
+                    if !is_on {
+                        continue;
+                    }
                     let binds = wants::binds_of_virtual_port(config, name, *port);
                     let group = |bind| Some((wants::key(config, &bind)?, content::group_of(config, &bind)));
                     self.groups.extend(binds.into_iter().filter_map(group));

@@ -22,6 +22,15 @@ pub struct Wants {
     pub groups: BTreeMap<Name, Group>,
 }
 
+impl Wants {
+    /// Whether a group is one that words can speak of: the default one, and those that something is sent to.
+    pub fn speaks_of(&self, group: &Name) -> bool {
+        let leads_there = |action: &Action| matches!(action, Action::Group(name) if name == group);
+        *group == default_group()
+            || self.rules.iter().map(|rule| &rule.then).chain([&self.default_action]).any(leads_there)
+    }
+}
+
 /// What a port attaches, and what of it is in force.
 #[derive(Debug)]
 struct Attached {

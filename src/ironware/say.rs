@@ -132,7 +132,8 @@ impl Writer<'_> {
                 return unsaid("scheduler", why);
             }
         }
-        if group.scheduler.needs_content() && self.wants.content != Content::Http {
+        // What a port hashes is in force, unlike what a policy that waits hashes.
+        if is_default && group.scheduler.needs_content() && self.wants.content != Content::Http {
             return unsaid("scheduler", format!("{}: needs content http on a ServerIron; set both", group.scheduler));
         }
         self.check_hash(name, group)?;

@@ -233,7 +233,7 @@ fn what_has_no_word_is_named() {
     for (wants, field) in [
         (grouped("1", Group::scheduled_by(Scheduler::LeastConn)), "scheduler"),
         (grouped("2", Group::scheduled_by(Scheduler::UrlHash)), "scheduler"),
-        (Wants { content: Content::None, ..grouped("1", Group::scheduled_by(Scheduler::UrlHash)) }, "scheduler"),
+        (Wants { content: Content::None, ..grouped("default", Group::scheduled_by(Scheduler::UrlHash)) }, "scheduler"),
         (grouped("1", hash(bounded)), "hash.bounded_load"),
         (grouped("default", hash(HashOptions { url: UrlPart::Full, ..HashOptions::default() })), "hash.url"),
         (Wants { content: Content::Tls, ..grouped("1", Group::default()) }, "content"),

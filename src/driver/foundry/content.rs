@@ -14,7 +14,7 @@ use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::SetService;
 use crate::acm::rules::check::check_group;
 use crate::acm::rules::edit::edited;
-use crate::acm::rules::{Action, Content, HashOptions, Persistence, Switching};
+use crate::acm::rules::{Content, HashOptions, Persistence, Switching};
 use crate::acm::words::{Group, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
 use crate::ironware::book::Numbers;
@@ -53,9 +53,7 @@ impl Planner<'_> {
         let before = self.config.wants(server, port);
         let wants = merged(&before, set, (old, new))?;
         self.keep_groups(server, port, (before.content, wants.content))?;
-        let leads_there = |action: &Action| *action == Action::Group(set.group.clone());
-        let is_known = wants.rules.iter().map(|rule| &rule.then).chain([&wants.default_action]).any(leads_there);
-        if set.group != default_group() && !is_known {
+        if !wants.speaks_of(&set.group) {
             let why = format!("group {}: a ServerIron knows groups that rules send to; add the rule first", set.group);
             return unsupported(Feature::Option, why);
         }

@@ -27,14 +27,16 @@ impl BoxConfig {
     }
 
     /// How the groups of a virtual server choose unless they hash.
-    pub(super) fn plain(&self, server: &VirtualServer) -> Scheduler {
-        scheduler_of(self.predictor_of(server))
+    pub(super) fn plain(&self, server: &str) -> Scheduler {
+        // One that is not there yet has the device's own way until it is told another.
+        let predictor = self.virtuals.get(server).map(|server| self.predictor_of(server));
+        scheduler_of(predictor.or(self.predictor).unwrap_or(Predictor::LeastConn))
     }
 
     /// What a port wants, as far as it can be read: a line that somebody else put in and that has no equivalent is left
     /// out, so that it shows that the rest is not all.
     pub(super) fn wants(&self, server: &str, port: u16) -> Wants {
-        let plain = self.virtuals.get(server).map_or(scheduler_of(Predictor::LeastConn), |server| self.plain(server));
+        let plain = self.plain(server);
         let mut pass_over = |why| {
             tracing::debug!(server, port, %why, "a line about content has no equivalent");
             Ok(())

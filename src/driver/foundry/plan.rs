@@ -541,7 +541,7 @@ impl<'a> Planner<'a> {
         // The default group's scheduler is the virtual server's, unless it hashes.
         let scheduler = set.scheduler.filter(|_| set.group == default_group()).filter(|wanted| !wanted.needs_content());
         let server = self.ensure_service(&set.service, scheduler).map_err(hands_off)?;
-        let old = self.config.virtuals.get(&server).map_or(Scheduler::RoundRobin, |server| self.config.plain(server));
+        let old = self.config.plain(&server);
         let new = self.plan.commands.iter().rev().find_map(|command| match command {
             Command::SetPredictor(_, _, predictor) => Some(scheduler_of(*predictor)),
             _ => None,
