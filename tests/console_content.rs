@@ -347,7 +347,9 @@ async fn rules_set_elsewhere_are_lines() {
     assert!(config.contains("csw-policy \"p1\"") && !config.contains("port http csw-policy \"p1\""), "{config}");
     assert!(!config.contains("! 10.0.0.1"), "{config}");
 
-    // Switched off, nothing of our making is left.
+    // Switched off, nothing that was made since is left; what somebody typed, or detached, is his.
+    let policies = |config: &str| config.lines().filter(|line| line.starts_with("csw-policy")).count();
+    assert_eq!(policies(&config), 3, "{config}");
     let off = SetService {
         content: Some(Content::None),
         rules: Some(vec![]),
@@ -356,7 +358,7 @@ async fn rules_set_elsewhere_are_lines() {
     };
     perform(&desk.model, &caller, set(off)).await.unwrap();
     let config = desk.config().await;
-    assert!(!config.contains("acm-") && !config.contains("port http csw"), "{config}");
+    assert!(policies(&config) == 2 && !config.contains("acm-both") && !config.contains("port http csw"), "{config}");
     assert!(config.contains("csw-policy \"p1\"") && config.contains("csw-rule \"img\""), "somebody's stay:\n{config}");
 }
 

@@ -143,7 +143,7 @@ async fn a_life_of_rules(running: &Running) {
     listing(&driver).await;
     done(&driver, Primitive::RemoveService(RemoveService { service: V.parse().unwrap() })).await;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    let left: Vec<_> = running.config().await.into_iter().filter(|line| line.contains("acm")).collect();
+    let left: Vec<_> = running.config().await.into_iter().filter(|line| line.contains("acm-") || line.contains("acmgroup")).collect();
     assert_eq!(left, Vec::<String>::new(), "nothing of ours is left behind");
 }
 
@@ -298,7 +298,8 @@ fn rules_changed_behind_the_drivers_back_show_and_are_repaired() {
                 assert!(running.types(&lines).await.iter().all(String::is_empty), "{lines:?}");
                 let seen = row(&driver).await;
                 let is_log = lines.iter().any(|line| line.ends_with("log"));
-                let same = (rules_of(&seen), seen.content, seen.default_action, seen.groups[0].scheduler);
+                let default = seen.groups.iter().find(|row| row.group.as_str() == "default").unwrap().scheduler;
+                let same = (rules_of(&seen), seen.content, seen.default_action, default);
                 let wanted = (shop(), Content::Http, Action::default_action(), Scheduler::RoundRobin);
                 assert!(is_log || same != wanted, "{lines:?} does not show");
                 let whole = SetService {
