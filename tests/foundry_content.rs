@@ -143,7 +143,8 @@ async fn a_life_of_rules(running: &Running) {
     listing(&driver).await;
     done(&driver, Primitive::RemoveService(RemoveService { service: V.parse().unwrap() })).await;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    let left: Vec<_> = running.config().await.into_iter().filter(|line| line.contains("acm-") || line.contains("acmgroup")).collect();
+    let left: Vec<_> =
+        running.config().await.into_iter().filter(|line| line.contains("acm-") || line.contains("acmgroup")).collect();
     assert_eq!(left, Vec::<String>::new(), "nothing of ours is left behind");
 }
 
@@ -318,6 +319,68 @@ fn rules_changed_behind_the_drivers_back_show_and_are_repaired() {
                 tell(&driver, all.clone()).await;
                 assert_eq!(running.config().await, clean, "{lines:?}");
             }
+        }
+    });
+}
+
+/// What is typed is what the manuals have, under names that say what they stand for.
+#[test]
+fn the_lines_are_those_of_the_manual() {
+    run(async {
+        let running = Iron::new(Personality::Adx).start();
+        let driver = running.driver();
+        let rules = rules(
+            r#"[{"name":"images","when":[{"path":{"suffix":".png"}}],"case":"insensitive","then":{"group":"images"}},
+                {"name":"old","when":[{"host":"old.example.com"}],"then":{"redirect":{"to":"https://{host}/new"}}}]"#,
+        );
+        let default_action = Some(Action::Group("8".parse().unwrap()));
+        tell(&driver, SetService { content: Some(Content::Http), rules: Some(rules), default_action, ..set() }).await;
+        done(&driver, add(12, Some("images"))).await;
+        // The hashes in names are not for people.
+        let plain = |line: &String| {
+            let word = |word: &str| match word.strip_prefix("\"acm-") {
+                Some(name) => format!("\"acm-{}", name.rsplit_once('-').map_or("", |(rule, _)| rule)),
+                None => word.to_owned(),
+            };
+            line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+        };
+        let about = ["csw", "match", "default forward", "group-id"];
+        let config = running.config().await;
+        let lines: Vec<String> =
+            config.iter().filter(|line| about.iter().any(|word| line.contains(word))).map(plain).collect();
+        let wanted = [
+            "csw-rule \"acmgroup-1-images\" url exists",
+            "csw-rule \"acm-images url suffix \".png\" case-insensitive",
+            "csw-rule \"acm-old header \"host\" equals \"old.example.com\" case-insensitive",
+            "csw-policy \"acm-",
+            " match \"acm-images forward 1",
+            " match \"acm-old redirect \"*\" \"/new\" ssl",
+            " default forward 8",
+            " port 8080 group-id  1 1",
+            " port http csw-policy \"acm-",
+            " port http csw",
+        ];
+        assert_eq!(lines, wanted);
+    });
+}
+
+/// A connection that breaks while a policy is typed: the next one finds the half, leaves it, and sweeps it up.
+#[test]
+fn half_a_policy_is_swept_up() {
+    run(async {
+        let clean = Iron::new(Personality::Adx).start();
+        let all = || SetService { content: Some(Content::Http), rules: Some(shop()), ..set() };
+        tell(&clean.driver(), all()).await;
+        let lines = |config: Vec<String>| config.iter().filter(|line| line.contains("acm")).count();
+        let wanted = lines(clean.config().await);
+        for after in (400..4_000).step_by(150) {
+            let running = Iron::new(Personality::Adx).with(&format!("disconnect-after={after}@count=1")).start();
+            let driver = running.driver();
+            while perform(&driver, &Caller::default(), Primitive::SetService(all())).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+            }
+            assert_eq!(rules_of(&row(&driver).await), shop(), "broken after {after} bytes");
+            assert_eq!(lines(running.config().await), wanted, "broken after {after} bytes");
         }
     });
 }
