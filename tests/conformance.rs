@@ -343,15 +343,8 @@ impl Subject for OverTheCommandLine {
 
     fn lacks(&self) -> &[Feature] {
         // What the ServerIron's words do not say.
-        const LACKS: &[Feature] = &[
-            Feature::Drop,
-            Feature::Leases,
-            Feature::Fencing,
-            Feature::ContentRules,
-            Feature::Events,
-            Feature::Udp,
-            Feature::Option,
-        ];
+        const LACKS: &[Feature] =
+            &[Feature::Drop, Feature::Leases, Feature::Fencing, Feature::Events, Feature::Udp, Feature::Option];
         LACKS
     }
 

@@ -241,6 +241,27 @@ control {
         let row = listed(switch, plan).await?;
         expect((row.content, row.rules.len()) == (Content::None, 1), "rules stay while they are not in force")
     }
+    "content, rules and the default action are listed as they were set" => |switch, plan| {
+        let rules = vec![
+            rule("images", vec![suffix(".png"), Condition::Method("GET".into())], group("images")?)?,
+            rule("rest", vec![Condition::Host("*.example.com".into())], Action::Reset)?,
+        ];
+        let everything = SetService {
+            content: Some(Content::Http),
+            default_action: Some(group("web")?),
+            rules: Some(rules.clone()),
+            ..service(plan)
+        };
+        expect(set(switch, everything.clone()).await?, "setting rules changed nothing")?;
+        let row = listed(switch, plan).await?;
+        let found: Vec<Rule> = row.rules.iter().map(|row| row.rule.clone()).collect();
+        expect(found == rules, format!("{found:?}, not {rules:?}"))?;
+        expect((row.content, &row.default_action) == (Content::Http, &group("web")?), format!("{row:?}"))?;
+        expect(!set(switch, everything).await?, "the same again was a change")?;
+        set(switch, SetService { content: Some(Content::None), ..service(plan) }).await?;
+        let row = listed(switch, plan).await?;
+        expect((row.content, row.rules.len()) == (Content::None, 2), "rules stay while they are not in force")
+    }
     "what a group hashes and how it keeps clients is listed as it was set" => |switch, plan| {
         let caches = SetService { group: name("caches")?, ..service(plan) };
         let hash = HashOptions {
@@ -300,43 +321,71 @@ traffic {
         let twofold = ask(testbed, plan, 2012, &Request::get("/static%2fx")).await?;
         expect(matches!(twofold, Served::Answered(400, _)), format!("an encoded slash was {twofold:?}"))
     }
-    "hosts, headers and cookies are looked at" => |switch, testbed, plan| {
+    "hosts and headers are looked at" => |switch, testbed, plan| {
         let host = rule("host", vec![Condition::Host("*.shop.example".into())], group("images")?)?;
         let named = |text: &str, is| Named { name: text.into(), is };
-        let cookie = rule("cookie", vec![Condition::Cookie(named("sid", TextMatch::Prefix("eu-".into())))], group("caches")?)?;
         let header = rule("header", vec![Condition::Header(named("x-old", TextMatch::Present))], Action::Reset)?;
-        shop(switch, plan, vec![host, cookie, header]).await?;
+        let tenant = Condition::Header(named("x-tenant", TextMatch::Prefix("a-".into())));
+        shop(switch, plan, vec![host, header, rule("tenant", vec![tenant], group("caches")?)?]).await?;
         let [web, images, caches] = plan.reals.map(Served::By);
         let of = |host: &str| Request { host: host.into(), ..Request::get("/") };
         goes(testbed, plan, 2001, &of("WWW.Shop.Example:80"), images).await?;
         goes(testbed, plan, 2002, &of("shop.example"), web.clone()).await?;
-        goes(testbed, plan, 2003, &of("x").with_header("Cookie", "a=b; sid=eu-1"), caches).await?;
-        goes(testbed, plan, 2004, &of("x").with_header("Cookie", "sid=us-1; sid=eu-1"), web).await?;
-        goes(testbed, plan, 2005, &of("x").with_header("X-Old", ""), Served::Reset).await
+        goes(testbed, plan, 2003, &of("x").with_header("X-Old", ""), Served::Reset).await?;
+        goes(testbed, plan, 2004, &of("x").with_header("X-Tenant", "a-1"), caches).await?;
+        goes(testbed, plan, 2005, &of("x").with_header("X-Tenant", "A-1"), web).await
     }
-    "a client is reset, turned away or sent elsewhere as the rule says" => |switch, testbed, plan| {
-        let to = Action::Redirect(Redirect { to: "https://{host}{uri}".into(), status: 308 });
-        let full = DropShare { fraction: Fraction::ONE, mode: DropMode::Queue, refusal: Turned::Unavailable };
+    "cookies are looked at" => |switch, testbed, plan| {
+        let named = Named { name: "sid".into(), is: TextMatch::Prefix("eu-".into()) };
+        shop(switch, plan, vec![rule("cookie", vec![Condition::Cookie(named)], group("caches")?)?]).await?;
+        let [web, _, caches] = plan.reals.map(Served::By);
+        let with = |cookies: &str| Request::get("/").with_header("Cookie", cookies);
+        goes(testbed, plan, 2001, &with("a=b; sid=eu-1"), caches).await?;
+        goes(testbed, plan, 2002, &with("sid=us-1; sid=eu-1"), web.clone()).await?;
+        goes(testbed, plan, 2003, &with("a=sid=eu-1"), web).await
+    }
+    "a client is reset or sent elsewhere as the rule says" => |switch, testbed, plan| {
+        let to = |to: &str| Action::Redirect(Redirect { to: to.into(), status: 302 });
         let rules = vec![
             rule("reset", vec![prefix("/reset")], Action::Reset)?,
-            rule("full", vec![prefix("/full")], Action::Drop(full))?,
-            rule("moved", vec![prefix("/moved")], to)?,
+            rule("moved", vec![prefix("/moved")], to("https://{host}{uri}"))?,
+            rule("gone", vec![prefix("/gone")], to("http://www.example.org/news"))?,
         ];
         shop(switch, plan, rules).await?;
         set(switch, SetService { default_action: Some(group("caches")?), ..service(plan) }).await?;
         goes(testbed, plan, 2001, &Request::get("/reset"), Served::Reset).await?;
+        let place = Some("https://www.example.com/moved/a?b".to_owned());
+        goes(testbed, plan, 2002, &Request::get("/moved/a?b"), Served::Answered(302, place)).await?;
+        let place = Some("http://www.example.org/news".to_owned());
+        goes(testbed, plan, 2003, &Request::get("/gone/a?b"), Served::Answered(302, place)).await?;
+        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[2])).await
+    }
+    "a client is turned away, or sent elsewhere for good, as the rule says" => |switch, testbed, plan| {
+        let to = Action::Redirect(Redirect { to: "https://{host}{uri}".into(), status: 308 });
+        let full = DropShare { fraction: Fraction::ONE, mode: DropMode::Queue, refusal: Turned::Unavailable };
+        let rules = vec![
+            rule("full", vec![prefix("/full")], Action::Drop(full))?,
+            rule("moved", vec![prefix("/moved")], to)?,
+        ];
+        shop(switch, plan, rules).await?;
         goes(testbed, plan, 2002, &Request::get("/full"), Served::Answered(503, None)).await?;
         let place = "https://www.example.com/moved/a?b".to_owned();
         goes(testbed, plan, 2003, &Request::get("/moved/a?b"), Served::Answered(308, Some(place))).await?;
-        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[2])).await
+        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[0])).await
     }
-    "each request of a connection is switched, or all follow the first, as the service says" => |switch, testbed, plan| {
+    "each request of a connection is switched" => |switch, testbed, plan| {
         shop(switch, plan, vec![rule("images", vec![suffix(".png")], group("images")?)?]).await?;
         let [web, images, _] = plan.reals.map(Served::By);
         let (page, image) = (Request::get("/"), Request::get("/a.png"));
         for (request, wanted) in [(&page, &web), (&image, &images), (&page, &web)] {
             goes(testbed, plan, 2001, request, wanted.clone()).await?;
         }
+        Ok(())
+    }
+    "the requests of a connection follow the first where the service says so" => |switch, testbed, plan| {
+        shop(switch, plan, vec![rule("images", vec![suffix(".png")], group("images")?)?]).await?;
+        let images = Served::By(plan.reals[1]);
+        let (page, image) = (Request::get("/"), Request::get("/a.png"));
         set(switch, SetService { switching: Some(Switching::FirstRequest), ..service(plan) }).await?;
         for request in [&image, &page, &image] {
             goes(testbed, plan, 2002, request, images.clone()).await?;
