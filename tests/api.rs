@@ -289,6 +289,7 @@ async fn malformed_input_names_its_field_and_changes_nothing() {
             "edit.insert.rule.when[0].cookie",
         ),
         ("/v1/set-service", set(r#""default_action":{"drop":{"fraction":0.5}}"#), 422, "default_action"),
+        ("/v1/set-service", set(r#""strangers":"drop""#), 422, "strangers"),
         ("/v1/set-service", r#"{"service":"10.0.0.100:53/udp","content":"http"}"#.into(), 501, ""),
         ("/v1/remove", format!(r#"{{"service":"{VIP}","real":"10.0.0.99:1"}}"#), 404, ""),
         ("/v1/add?wait=soon", add(""), 422, "wait"),

@@ -281,7 +281,7 @@ fn errors_are_one_line_with_field_and_code() {
     }
     let json = served.run(&format!("add {VIP} {REAL} --weight 5000 --json"));
     let problem: Value = serde_json::from_str(&json.err).unwrap();
-    assert_eq!((json.code, &problem["field"], &problem["status"]), (1, &"weight".into(), &422.into()));
+    assert_eq!((json.code, &problem["field"], &problem["status"]), (2, &"weight".into(), &422.into()));
     assert_eq!(served.switch.event_count(), 0, "nothing of it changed anything");
 }
 

@@ -122,19 +122,27 @@ fn rules_live_through_their_verbs() {
 fn mistakes_are_named() {
     let served = Served::start();
     for (words, said) in [
-        ("rule add 10.0.0.100:80 --url-prefix img --group g", "when[0].path"),
+        ("rule add 10.0.0.100:80 --host a --url-prefix img --group g", "acm: --url-prefix: "),
+        ("rule add 10.0.0.100:80 --url-contains a --url-contains // --group g", "acm: --url-contains: "),
+        ("rule add 10.0.0.100:80 --cookie-equals a=b --cookie-contains a;=b --group g", "acm: --cookie-contains: "),
         ("rule add 10.0.0.100:80 --url-exact /a/../b --group g", "never matches"),
         ("rule add 10.0.0.100:80 --method get --group g", "capitals"),
-        ("rule add 10.0.0.100:80 --drop 0", "then.drop.fraction"),
+        ("rule add 10.0.0.100:80 --drop 0", "acm: --drop: must be more than 0"),
         ("rule add 10.0.0.100:80 --drop 1.5", "--drop"),
-        ("rule add 10.0.0.100:80 --redirect ftp://x", "then.redirect.to"),
+        ("rule add 10.0.0.100:80 --redirect ftp://x", "acm: --redirect: "),
+        ("rule add 10.0.0.100:80 --redirect /x --status 418", "acm: --status: "),
         ("rule add 10.0.0.100:80 --url-prefix /", "--group"),
         ("rule add 10.0.0.100:80 --group a --reset", "cannot be used with"),
         ("rule add 10.0.0.100:80 --cookie-equals sid --reset", "NAME=TEXT"),
         ("rule add 10.0.0.100:53/udp --reset", "UDP service"),
-        ("rule add 10.0.0.100:80 --at 0 --reset", "places begin at 1"),
+        ("rule add 10.0.0.100:80 --at 0 --reset", "acm: --at: places begin at 1"),
+        ("rule move 10.0.0.100:80 r 0", "does not exist"),
         ("service set 10.0.0.100:80 --content html", "content mode"),
-        ("service set 10.0.0.100:80 --scheduler cookie-hash", "hash.cookie"),
+        ("service set 10.0.0.100:80 --scheduler cookie-hash", "acm: --hash-cookie: "),
+        ("service set 10.0.0.100:80 --bounded-load 1.25", "acm: --bounded-load: round-robin"),
+        ("service set 10.0.0.100:80 --default-redirect ftp://x", "acm: --default-redirect: "),
+        ("service set 10.0.0.100:80 --strangers maybe", "choose one of default, reset"),
+        ("service set 10.0.0.100:53/udp --strangers reset", "UDP service"),
         ("service set 10.0.0.100:80 --bounded-load 0.9", "1.01 to 10"),
         ("service set 10.0.0.100:80 --persist insert", "--persist-cookie"),
         ("service set 10.0.0.100:80 --persist insert --persist-cookie a --persist-same-site none", "needs secure"),
@@ -144,6 +152,119 @@ fn mistakes_are_named() {
         let refusal = served.refused(words);
         assert!(refusal.contains(said), "{words}: {refusal}");
     }
+}
+
+/// What is wrong whatever the switch is a mistake of usage, whoever finds it; what only this switch refuses is refused.
+#[test]
+fn mistakes_of_usage_have_one_exit_code() {
+    let served = Served::start();
+    for (words, wanted) in [
+        ("rule add 10.0.0.100:80 --drop 0", 2),
+        ("rule add 10.0.0.100:80 --drop 1.5", 2),
+        ("rule add 10.0.0.100:80 --drop half", 2),
+        ("rule add 10.0.0.100:80 --url-prefix img --reset", 2),
+        ("service set 10.0.0.100:80 --health-interval 1ms", 2),
+        ("service set 10.0.0.100:80 --content html", 2),
+        ("add 10.0.0.100:80 10.0.0.11:8080 --weight 5000", 2),
+        ("drop 10.0.0.100:80 0.5 --from 10.0.0.1/8", 2),
+        ("drop 10.0.0.100:80 0.5", 1),
+        ("service set 10.0.0.100:80 --persist insert --persist-cookie acm --scheduler cookie-hash", 1),
+    ] {
+        let (code, _, err) = served.run(words);
+        assert_eq!((code, err.lines().count()), (wanted, 1), "{words}: {err}");
+    }
+    assert!(served.json("list")["services"].as_array().unwrap().is_empty(), "nothing of it changed anything");
+}
+
+#[test]
+fn values_are_repeated_as_far_as_it_helps() {
+    let served = Served::start();
+    let long = "x".repeat(5000);
+    for words in [
+        format!("rule add {VIP} --url-prefix {long} --group g"),
+        format!("rule add {VIP} --method {long}a --group g"),
+        format!("rule add {VIP} --host {long} --group g"),
+        format!("rule add {VIP} --cookie-present {long}( --group g"),
+        format!("rule add {VIP} --drop {long}"),
+        format!("rule add {VIP} --name {long} --reset"),
+        format!("rule add {VIP} --redirect {long}"),
+        format!("service set {VIP} --hash-cookie {long}("),
+        format!("service set {VIP} --scheduler {long}"),
+        format!("service set {long}"),
+        format!("service set {VIP} --health-interval {long}"),
+        format!("list --switch {long}"),
+        format!("list --{long}"),
+        format!("{long} list"),
+        format!("rule|add|{VIP}|--url-prefix|x\nacm: all is well\nUsage: \u{1b}[2J|--reset"),
+        format!("rule|add|{VIP}|--drop|x\nacm: all is well\nUsage: \u{1b}[2J"),
+    ] {
+        let refusal = served.refused(&words);
+        let start: String = words.chars().take(60).collect();
+        assert!(refusal.chars().count() < 700 && !refusal.contains('\u{1b}'), "{start}: {refusal}");
+    }
+    let refusal = served.refused(&format!("rule add {VIP} --url-prefix {} --group g", &long[..1000]));
+    assert!(refusal.contains(&format!("`{}…`", &long[..80])), "{refusal}");
+}
+
+#[test]
+fn strangers_are_set_and_told() {
+    let served = Served::start();
+    shop(&served);
+    let explain = |options: &str| served.json(&format!("explain {VIP} {options}"));
+    let strange = "--method (";
+    assert_eq!(explain(strange)["action"]["group"], "default");
+    served.ok(&format!("service set {VIP} --strangers reset"));
+    assert_eq!(served.json("list")["services"][0]["strangers"], "reset");
+    assert!(served.ok("list").contains("else group default, strangers reset"));
+    assert!(served.ok(&format!("rule list {VIP}")).ends_with("who does not speak HTTP: reset\n"));
+    assert_eq!(
+        (explain(strange)["action"].as_str(), explain("--url /")["strangers"].as_str()),
+        (Some("reset"), Some("reset"))
+    );
+    let said = served.ok(&format!("explain {VIP} {strange}"));
+    assert!(said.contains("not HTTP/1: strangers are reset") && said.contains("no rule decides: reset"), "{said}");
+    assert!(served.ok(&format!("explain {VIP}")).ends_with("who does not speak HTTP: reset\n"));
+    served.ok(&format!("service set {VIP} --strangers default"));
+    assert!(!served.ok(&format!("explain {VIP}")).contains("who does not speak"));
+}
+
+#[test]
+fn explain_says_what_is_heard_without_a_server() {
+    let served = Served::start();
+    served.ok(&format!("service set {VIP} --content http"));
+    assert!(served.ok(&format!("explain {VIP}")).contains("no server: answered 503"));
+    served.ok(&format!("service set {VIP} --when-none reset"));
+    assert!(served.ok(&format!("explain {VIP}")).contains("no server: reset"));
+    let client = std::net::SocketAddr::from(([10, 0, 0, 1], 2001));
+    let heard = served.model.request(client, VIP.parse().unwrap(), &Request::get("/"));
+    assert_eq!(heard, acm_switch::acm::rules::request::Served::Reset.into());
+}
+
+#[test]
+fn rules_about_what_a_service_does_not_read_are_told() {
+    let served = Served::start();
+    let tls = "10.0.0.100:443";
+    served.ok(&format!("service set {VIP} --content http"));
+    served.ok(&format!("service set {tls} --content tls"));
+    let warned = |words: &str, option: &str| {
+        let (code, out, err) = served.run(words);
+        assert_eq!((code, err.lines().count()), (0, 1), "{words}: {err}");
+        assert!(err.starts_with("acm: warning: the rule never matches") && err.contains(option), "{words}: {err}");
+        assert!(out.contains("rule-"), "it is kept: {out}");
+    };
+    warned(&format!("rule add {VIP} --sni shop.example --reset"), "--sni");
+    warned(&format!("rule add {VIP} --url-prefix / --alpn h2 --reset --json"), "--alpn");
+    warned(&format!("rule add {tls} --url-suffix .png --group images"), "--url-suffix");
+    warned(&format!("rule add {tls} --sni shop.example --cookie-present sid --group images"), "--cookie-present");
+    served.ok(&format!("rule add {tls} --sni shop.example --group images"));
+    served.ok(&format!("rule add 10.0.0.100:81 --sni shop.example --group images"));
+    let said = served.ok(&format!("explain {VIP} --sni shop.example"));
+    assert_eq!(said.matches("never matches: this service reads HTTP").count(), 2, "{said}");
+    assert!(said.contains("--sni changes nothing"), "{said}");
+    let said = served.json(&format!("explain {tls} --sni shop.example"));
+    assert_eq!(said["rules"][1]["never"], "never matches: this service reads TLS");
+    assert_eq!(said["rule"], "rule-3");
+    assert!(served.ok(&format!("explain {tls} --url /x")).contains("--url changes nothing"));
 }
 
 #[test]
@@ -161,7 +282,10 @@ fn a_groups_options_are_changed_one_by_one() {
     assert_eq!(group()["persist"]["insert"]["secure"], true);
     let note = served.ok("list");
     assert!(note.contains("url-hash (host-path), else round-robin, load bounded by 1.25"), "{note}");
+    let in_turn = format!("service set {VIP} --group caches --scheduler round-robin");
+    assert!(served.refused(&in_turn).contains("--bounded-load"), "its bound would bound nothing");
     served.ok(&format!("service set {VIP} --group caches --bounded-load off --persist none"));
+    served.ok(&in_turn);
     assert!(group()["hash"]["bounded_load"].is_null() && group()["persist"].is_null());
 }
 

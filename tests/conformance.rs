@@ -17,7 +17,7 @@ use acm_switch::acm::event::EventId;
 use acm_switch::acm::list::{Filter, Listing};
 use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{Add, Caller, Done, Outcome, Primitive, SetService, Tenure};
-use acm_switch::acm::rules::request::{Reply, Request};
+use acm_switch::acm::rules::request::{Reply, Request, Served};
 use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream, perform};
 use acm_switch::acm::words::ServiceKey;
 use acm_switch::api::listen::{Endpoint, Listener};
@@ -96,6 +96,10 @@ impl<S: AcmSwitch> Testbed for ModelBench<S> {
 
     fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
         Box::pin(async move { Some(self.model.request(client, service, request)) })
+    }
+
+    fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
+        Box::pin(async move { Some(self.model.stranger(client, service)) })
     }
 }
 

@@ -14,7 +14,9 @@ use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{
     Add, Caller, DropNew, ForceRemove, Outcome, Primitive, Remove, RemoveService, SetService,
 };
-use acm_switch::acm::rules::{Action, Case, Condition, Content, HashOptions, Rule, RuleEdit, Switching, TextMatch};
+use acm_switch::acm::rules::{
+    Action, Case, Condition, Content, HashOptions, LoadFactor, Rule, RuleEdit, Strangers, Switching, TextMatch,
+};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{
     BindingKey, DropMode, Health, HealthDepth, HealthProfile, Refusal, Scheduler, ServiceKey, default_group,
@@ -98,7 +100,8 @@ fn drop_new() -> impl Strategy<Value = Primitive> {
 }
 
 fn set_service() -> impl Strategy<Value = Primitive> {
-    let scheduler = proptest::option::of(prop_oneof![Just(Scheduler::LeastConn), Just(Scheduler::Weighted)]);
+    let schedulers = vec![Scheduler::LeastConn, Scheduler::Weighted, Scheduler::SourceHash];
+    let scheduler = proptest::option::of(proptest::sample::select(schedulers));
     let group = prop_oneof![Just(default_group()), Just("blue".parse().unwrap())];
     let health = proptest::option::of(profile());
     (0..2usize, group, scheduler, health, proptest::option::of(Just(Refusal::Reset)), content()).prop_map(
@@ -130,6 +133,8 @@ fn content() -> impl Strategy<Value = SetService> {
     let hash = prop_oneof![
         Just(HashOptions { cookie: Some("sid".into()), ..HashOptions::default() }),
         Just(HashOptions { cookie: Some("s d".into()), ..HashOptions::default() }),
+        Just(HashOptions { bounded_load: LoadFactor::new(1.25).ok(), ..HashOptions::default() }),
+        Just(HashOptions::default()),
     ];
     let rules = proptest::option::weighted(0.2, proptest::collection::vec(rule(), 0..3));
     let all = (rules, proptest::option::weighted(0.4, edit), proptest::option::weighted(0.1, hash));
@@ -138,9 +143,19 @@ fn content() -> impl Strategy<Value = SetService> {
         proptest::option::weighted(0.2, prop_oneof![Just(Content::None), Just(Content::Http), Just(Content::Tls)]);
     let switching =
         proptest::option::weighted(0.1, prop_oneof![Just(Switching::PerRequest), Just(Switching::FirstRequest)]);
-    (all, default, content, switching).prop_map(|((rules, edit, hash), default_action, content, switching)| {
-        SetService { rules, edit, hash, default_action, content, switching, ..SetService::new(service(0)) }
-    })
+    let strangers = proptest::option::weighted(0.1, prop_oneof![Just(Strangers::Default), Just(Strangers::Reset)]);
+    (all, default, content, switching, strangers).prop_map(
+        |((rules, edit, hash), default_action, content, switching, strangers)| SetService {
+            rules,
+            edit,
+            hash,
+            default_action,
+            content,
+            switching,
+            strangers,
+            ..SetService::new(service(0))
+        },
+    )
 }
 
 fn primitive() -> impl Strategy<Value = Primitive> {
@@ -350,7 +365,7 @@ fn services(listing: &Listing) -> Vec<String> {
     let row = |row: &ServiceRow| {
         let mut drops = row.drops.clone();
         drops.sort_by_key(|policy| policy.from);
-        let content = (row.content, row.switching, &row.default_action, &row.rules);
+        let content = (row.content, row.switching, &row.default_action, row.strangers, &row.rules);
         format!("{} {:?} {drops:?} {:?} {:?} {content:?}", row.service, row.groups, row.health, row.when_none)
     };
     listing.services.iter().map(row).collect()

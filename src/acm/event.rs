@@ -10,6 +10,7 @@ use super::words::{BindingKey, ServiceKey};
 use crate::base::addr::serde_as_text;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation};
+use crate::base::text::quoted;
 use crate::base::time::WallMillis;
 
 /// The place of an event in one run of one switch: `boot.number`. Numbers grow by one, so a gap is a loss; the
@@ -31,7 +32,7 @@ impl fmt::Display for EventId {
 impl FromStr for EventId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{}` is not an event id", text.chars().take(40).collect::<String>());
+        let wrong = || format!("{} is not an event id", quoted(text));
         let (boot, number) = text.split_once('.').ok_or_else(wrong)?;
         if boot.len() != 8 {
             return Err(wrong());

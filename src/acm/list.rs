@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Strangers, Switching};
 use super::words::{AdminState, Binding, BindingKey, DropMode, Health, HealthProfile, Refusal, Scheduler, ServiceKey};
 use crate::base::addr::Mac;
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 use crate::base::span::Span;
+use crate::base::text::quoted;
 
 /// Which rows List shows; absent means all. An unknown service gives an empty list, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -93,7 +94,9 @@ impl std::str::FromStr for State {
         [State::Pending, State::Active, State::Failed, State::Draining, State::Lapsed]
             .into_iter()
             .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not a state; choose pending, active, failed, draining or lapsed"))
+            .ok_or_else(|| {
+                format!("{} is not a state; choose pending, active, failed, draining or lapsed", quoted(text))
+            })
     }
 }
 
@@ -216,6 +219,9 @@ pub struct ServiceRow {
     /// What is done with what no rule decides.
     #[serde(default = "Action::default_action")]
     pub default_action: Action,
+    /// What becomes of clients that speak something else than the service reads.
+    #[serde(default)]
+    pub strangers: Strangers,
     /// Its content rules, in order; in force while `content` is not `none`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleRow>,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::error::AcmError;
-use super::rules::{Action, Content, HashOptions, Persistence, Rule, RuleEdit, Switching};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, RuleEdit, Strangers, Switching};
 use super::words::{BindingKey, DropMode, HealthProfile, Refusal, Scheduler, ServiceKey, default_group, operator};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Generation, Name};
@@ -161,7 +161,8 @@ pub struct SetService {
     /// Profile of bindings added later that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthProfile>,
-    /// What a client hears when no real is eligible.
+    /// What a client hears when no real is eligible. Where requests are looked into the handshake is done by then, so that
+    /// there is no silence: with `silent` a request is answered 503, and what is not HTTP is reset; `reset` resets both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_none: Option<Refusal>,
     /// How far the service looks into what clients send. Connections there are keep the mode they began in.
@@ -173,6 +174,9 @@ pub struct SetService {
     /// What is done with what no rule decides: a group, `reset` or a redirect; at first group `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_action: Option<Action>,
+    /// What becomes of clients that speak something else than the service reads; at first `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<Strangers>,
     /// Content rules, replacing those there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<Rule>>,
@@ -195,6 +199,7 @@ impl SetService {
             content: None,
             switching: None,
             default_action: None,
+            strangers: None,
             rules: None,
             edit: None,
         }
@@ -209,6 +214,7 @@ impl SetService {
             || self.rules.as_ref().is_some_and(|rules| !rules.is_empty())
             || self.edit.is_some()
             || self.default_action.as_ref().is_some_and(|action| *action != Action::default_action())
+            || self.strangers.is_some_and(|strangers| strangers != Strangers::default())
             || self.scheduler.is_some_and(Scheduler::needs_content)
             || self.persist.as_ref().is_some_and(|persist| *persist != Persistence::None)
     }

@@ -12,11 +12,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::rules::share::Claim;
-use super::rules::{Action, Content, HashOptions, Persistence, Rule, Switching};
+use super::rules::{Action, Content, HashOptions, Persistence, Rule, Strangers, Switching};
 use crate::base::addr::{Mac, Protocol, serde_as_text};
 use crate::base::fraction::Fraction;
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 use crate::base::time::Time;
 
 /// A virtual service's address: `VIP:PORT` for TCP, `VIP:PORT/udp` for UDP.
@@ -70,7 +71,7 @@ pub struct NotAService(pub String);
 impl FromStr for ServiceKey {
     type Err = NotAService;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || NotAService(text.chars().take(80).collect());
+        let wrong = || NotAService(cut(text));
         let (addr, protocol) = match text.rsplit_once('/') {
             None => (text, Protocol::Tcp),
             Some((addr, "tcp")) => (addr, Protocol::Tcp),
@@ -179,6 +180,11 @@ impl Scheduler {
     pub fn needs_content(self) -> bool {
         matches!(self, Scheduler::UrlHash | Scheduler::CookieHash)
     }
+
+    /// True for those that give each key one member, so that [`HashOptions::bounded_load`] has something to bound.
+    pub fn hashes(self) -> bool {
+        matches!(self, Scheduler::SourceHash | Scheduler::UrlHash | Scheduler::CookieHash)
+    }
 }
 
 impl fmt::Display for Scheduler {
@@ -192,7 +198,7 @@ impl FromStr for Scheduler {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Scheduler::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| {
             let known: Vec<_> = Scheduler::ALL.iter().map(|s| s.as_str()).collect();
-            format!("`{text}` is not a scheduler; choose one of {}", known.join(", "))
+            format!("{} is not a scheduler; choose one of {}", quoted(text), known.join(", "))
         })
     }
 }
@@ -447,7 +453,8 @@ pub struct Service {
     pub groups: imbl::OrdMap<Name, Group>,
     /// Profile of bindings that name none.
     pub health: Arc<HealthProfile>,
-    /// What a new connection hears when no real is eligible.
+    /// What a new connection hears when no real is eligible; for content services see
+    /// [`SetService::when_none`](super::primitive::SetService::when_none).
     pub when_none: Refusal,
     /// Drop policies, at most one per `from`.
     pub drops: imbl::Vector<DropPolicy>,
@@ -457,6 +464,8 @@ pub struct Service {
     pub switching: Switching,
     /// What is done with what no rule decides.
     pub default_action: Action,
+    /// What becomes of clients that speak something else than the service reads.
+    pub strangers: Strangers,
     /// Ordered content rules; in force while `content` is not `none`.
     pub rules: Arc<[Rule]>,
     /// The bindings, by real.
@@ -476,6 +485,7 @@ impl Service {
             content: Content::None,
             switching: Switching::PerRequest,
             default_action: Action::default_action(),
+            strangers: Strangers::Default,
             rules: Arc::from([]),
             bindings: imbl::OrdMap::new(),
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::refusal::Refusal;
 use super::schema::unescape;
 use crate::acm::error::AcmError;
+use crate::base::text::{cut, with_cut};
 
 /// Reads a body. Malformed JSON is 400; well-formed JSON that says something wrong is `Invalid`, naming the field.
 ///
@@ -35,13 +36,26 @@ fn explain<T: DeserializeOwned>(body: &[u8], why: &serde_json::Error) -> Refusal
     };
     if let Some(said) = error_of::<T>(&value) {
         let field = blame(&value, &said, &error_of::<T>).unwrap_or_else(|| "body".to_owned());
-        return Refusal::Acm(AcmError::invalid(&field, said));
+        return Refusal::Acm(AcmError::invalid(&field, repeating_little(&said, &value)));
     }
     // Only the text is wrong: a field stands there twice. serde_json ends its sentence with the place in the text,
     // which says less than the field's name.
     let said = why.to_string();
     let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
-    Refusal::Acm(AcmError::invalid(named(said).unwrap_or("body"), said))
+    let field = named(said).map_or("body".to_owned(), cut);
+    Refusal::Acm(AcmError::invalid(&field, repeating_little(said, &value)))
+}
+
+/// What was said, with every text of the body that it repeats cut if it is long.
+fn repeating_little(said: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => with_cut(said, text),
+        Value::Array(members) => members.iter().fold(said.to_owned(), |said, inner| repeating_little(&said, inner)),
+        Value::Object(members) => {
+            members.iter().fold(said.to_owned(), |said, (key, inner)| repeating_little(&with_cut(&said, key), inner))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => said.to_owned(),
+    }
 }
 
 fn error_of<T: DeserializeOwned>(value: &Value) -> Option<String> {
@@ -71,7 +85,7 @@ fn blame(value: &Value, said: &str, fails: &dyn Fn(&Value) -> Option<String>) ->
             let (tags, fields): (Vec<_>, Vec<_>) = members.iter().partition(|(key, _)| *key == TAG);
             let mut members = fields.into_iter().chain(tags);
             let found = members.find_map(|(key, inner)| blame_member(value, key, inner, said, fails));
-            found.or_else(|| named(said).map(str::to_owned))
+            found.or_else(|| named(said).map(cut))
         }
         _ => None,
     }
@@ -97,7 +111,7 @@ fn blame_member(
         with[key] = changed.clone();
         fails(&with)
     };
-    Some(joined(key, blame(inner, said, &within)))
+    Some(joined(&cut(key), blame(inner, said, &within)))
 }
 
 fn joined(outer: &str, inner: Option<String>) -> String {
@@ -131,7 +145,7 @@ impl Query {
                 return Err(Refusal::malformed("the query has a broken % escape".to_owned()));
             };
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(Refusal::Acm(AcmError::invalid(&name, "given twice")));
+                return Err(Refusal::Acm(AcmError::invalid(&cut(&name), "given twice")));
             }
             pairs.push((name, value));
         }
@@ -158,7 +172,7 @@ impl Query {
     pub(super) fn done(self) -> Result<(), Refusal> {
         match self.0.into_iter().next() {
             None => Ok(()),
-            Some((name, _)) => Err(Refusal::Acm(AcmError::invalid(&name, "unknown parameter"))),
+            Some((name, _)) => Err(Refusal::Acm(AcmError::invalid(&cut(&name), "unknown parameter"))),
         }
     }
 }
@@ -197,7 +211,19 @@ mod tests {
         assert_eq!(field_of::<Add>(r#"{"service":"10.0.0.100","real":"10.0.0.11:80"}"#), "service");
         assert_eq!(field_of::<DropNew>(r#"{"service":"10.0.0.100:80","fraction":1.5}"#), "fraction");
         assert_eq!(field_of::<Add>("[]"), "body");
+        assert_eq!(field_of::<Add>(&add(&format!("\"{}\":1", "w".repeat(5000)))), "w".repeat(80) + "…");
         assert_eq!(field_of::<Add>("7"), "body");
+    }
+
+    #[test]
+    fn long_values_are_not_repeated() {
+        let long = "x\n".repeat(5000);
+        for field in ["lease", "owner", "weight", &long] {
+            let add = serde_json::json!({"service": "10.0.0.100:80", "real": "10.0.0.11:80", field: &long});
+            let Refusal::Acm(refused) = read::<Add>(add.to_string().as_bytes()).unwrap_err() else { panic!("{field}") };
+            let said = refused.to_string();
+            assert!(said.chars().count() < 600 && !said.contains('\n') && said.contains('…'), "{said}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::text::quoted;
+
 /// A 48-bit link-layer address (IEEE 802), in transmission order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, utoipa::ToSchema)]
 #[schema(value_type = String, example = "02:00:00:00:00:01")]
@@ -70,7 +72,7 @@ pub struct AddrParseError(pub String);
 impl FromStr for Mac {
     type Err = AddrParseError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || AddrParseError(format!("`{text}` is not a MAC address such as 02:00:00:00:00:01"));
+        let wrong = || AddrParseError(format!("{} is not a MAC address such as 02:00:00:00:00:01", quoted(text)));
         let mut octets = [0u8; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::text::cut;
+
 /// A number from 0 to 1 with a resolution of 2⁻³². `Fraction::ZERO` never says yes, `Fraction::ONE` always.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = f64, minimum = 0, maximum = 1, example = 0.5)]
@@ -64,8 +66,8 @@ impl fmt::Debug for Fraction {
 impl FromStr for Fraction {
     type Err = NotAFraction;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value: f64 = text.trim().parse().map_err(|_| NotAFraction(text.to_owned()))?;
-        Fraction::new(value).map_err(|_| NotAFraction(text.to_owned()))
+        let value: f64 = text.trim().parse().map_err(|_| NotAFraction(cut(text)))?;
+        Fraction::new(value).map_err(|_| NotAFraction(cut(text)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::addr::serde_as_text;
+use super::text::cut;
 
 /// Which change of the service table a table is: 0 is the empty table, every accepted change adds one.
 #[derive(
@@ -58,7 +59,7 @@ pub struct Name(Arc<str>);
 
 /// What was wrong with a text that should have been a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to 64 characters of A-Z a-z 0-9 _ . - (got {0:?})")]
+#[error("a name has 1 to 64 characters of A-Z a-z 0-9 _ . - (got `{0}`)")]
 pub struct NotAName(pub String);
 
 impl Name {
@@ -73,8 +74,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
         if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
-            // Quote at most as much as a name may have: the rest is somebody's flood.
-            return Err(NotAName(text.chars().take(64).collect()));
+            return Err(NotAName(cut(text)));
         }
         Ok(Name(text.into()))
     }

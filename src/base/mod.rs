@@ -11,4 +11,5 @@ pub mod limits;
 pub mod secret;
 pub mod seq;
 pub mod span;
+pub mod text;
 pub mod time;

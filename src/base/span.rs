@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::addr::serde_as_text;
+use super::text::cut;
 
 /// A duration that reads and writes the way people type it on the command line (`30s`, `500ms`, `2m`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema)]
@@ -43,7 +44,7 @@ pub struct NotASpan {
 impl FromStr for Span {
     type Err = NotASpan;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |why: &dyn fmt::Display| NotASpan { text: text.to_owned(), why: why.to_string() };
+        let wrong = |why: &dyn fmt::Display| NotASpan { text: cut(text), why: why.to_string() };
         let span = humantime::parse_duration(text.trim()).map_err(|why| wrong(&why))?;
         if span > SPAN_MAX {
             return Err(wrong(&"longer than ten years"));

@@ -19,6 +19,7 @@ use super::message::NodeId;
 use crate::acm::words::{BindingKey, ServiceKey};
 use crate::base::id::Name;
 use crate::base::secret::Secret;
+use crate::base::text::cut;
 
 /// Fewest bytes of a secret: as many as HMAC-SHA256 gives out (RFC 2104, section 3).
 pub const SECRET_MIN: usize = 32;
@@ -118,7 +119,7 @@ impl FromStr for VipRange {
     type Err = NotAVipRange;
 
     fn from_str(text: &str) -> Result<VipRange, NotAVipRange> {
-        let wrong = || NotAVipRange(text.chars().take(80).collect());
+        let wrong = || NotAVipRange(cut(text));
         let (net, ports) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (net, ports) = rest.split_once(']').ok_or_else(wrong)?;

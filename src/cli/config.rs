@@ -30,6 +30,7 @@
 //! service = "10.0.0.100:80"
 //! scheduler = "least-conn"
 //! content = "http"                    # look into requests, so that rules are in force
+//! strangers = "reset"                 # who does not speak HTTP/1 does not get past them
 //!
 //! [[service.rules]]
 //! name = "images"
@@ -63,6 +64,7 @@ use crate::api::listen::Endpoint;
 use crate::base::addr::{Mac, is_host_address};
 use crate::base::limits::{BATCH_MAX, PORTS_MAX};
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 use crate::beacon;
 use crate::content::token::{Key, Keys};
 
@@ -287,7 +289,7 @@ impl SwitchConfig {
             // Linux: IFNAMSIZ is 16 with the final NUL; `/`, `:` and white space are refused (dev_valid_name).
             let legal = |b: u8| b.is_ascii_graphic() && b != b'/' && b != b':';
             if port.is_empty() || port.len() > 15 || !port.bytes().all(legal) || port == "." || port == ".." {
-                return Err(wrong("ports", format!("`{}` is not the name of an interface", port.escape_debug())));
+                return Err(wrong("ports", format!("{} is not the name of an interface", quoted(port))));
             }
             if !seen.insert(port) {
                 return Err(wrong("ports", format!("{port} is named twice")));
@@ -437,7 +439,7 @@ pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigEr
         .lines()
         .nth(line - 1)
         .and_then(|line| line.split_once('='))
-        .map(|(key, _)| format!("{}: ", key.trim().escape_debug()))
+        .map(|(key, _)| format!("{}: ", cut(key.trim())))
         .unwrap_or_default();
     let why = why.message().split_whitespace().collect::<Vec<_>>().join(" ");
     ConfigError::Line { path: path.to_owned(), line, key, why }

@@ -11,6 +11,7 @@ use crate::acm::connect::{Connect, Credentials, SwitchProfile};
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Caller, Done, Primitive};
 use crate::acm::switch::{AcmSwitch, perform};
+use crate::acm::validate;
 use crate::api::auth::Tokens;
 use crate::base::secret::Secret;
 use crate::driver::native::NativeClient;
@@ -113,8 +114,9 @@ impl Connection {
         Ok(NativeClient::new(Target::try_from(&self.switch)?, token))
     }
 
-    /// Performs one primitive as an operator.
-    pub(super) async fn perform(&self, switch: &dyn AcmSwitch, primitive: Primitive) -> Result<Done, AcmError> {
-        perform(switch, &Caller::default(), primitive).await
+    /// Performs one primitive as an operator. What no switch would take is told without asking one.
+    pub(super) async fn perform(&self, switch: &dyn AcmSwitch, primitive: Primitive) -> Result<Done, Failure> {
+        validate::check(&primitive).map_err(Failure::Usage)?;
+        Ok(perform(switch, &Caller::default(), primitive).await?)
     }
 }

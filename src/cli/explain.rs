@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{self, Style, printable};
+use super::output::{self, Style};
 use super::rule::Pair;
 use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, ServiceRow, State};
 use crate::acm::rules::share::{Claim, shares};
-use crate::acm::rules::{Action, Content, Persistence};
-use crate::acm::words::{Group, Scheduler, ServiceKey, default_group};
+use crate::acm::rules::{Action, Condition, Content, Persistence, Strangers};
+use crate::acm::words::{self, Group, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
+use crate::base::text::escaped;
 use crate::content::answer;
 use crate::content::hash;
 use crate::content::head::{self, Head, HeadMap, Limits, Stranger};
@@ -78,6 +79,10 @@ struct Explanation {
     rule: Option<Name>,
     /// What is done.
     action: Action,
+    /// What becomes of clients that do not speak what the service reads.
+    strangers: Strangers,
+    /// What is heard when there is no server.
+    when_none: words::Refusal,
     /// Where a redirect leads.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<String>,
@@ -101,6 +106,9 @@ struct Step {
     /// The first condition that does not hold; absent: all hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     fails: Option<String>,
+    /// Why it cannot hold, whatever the client asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    never: Option<String>,
     then: Action,
 }
 
@@ -123,7 +131,8 @@ impl ExplainArgs {
         let listing = switch.list(&Filter::service(self.service)).await?;
         let row = listing.services.iter().find(|row| row.service == self.service);
         let row = row.ok_or_else(|| crate::acm::error::AcmError::not_found(format!("service {}", self.service)))?;
-        let explanation = self.explain(row, &listing)?;
+        let mut explanation = self.explain(row, &listing)?;
+        explanation.notes.extend(self.unseen(row.content));
         match self.to.style() {
             Style::Json => output::json(&explanation),
             Style::Human => output::line(explanation.describe().trim_end()),
@@ -133,6 +142,25 @@ impl ExplainArgs {
     fn explain(&self, row: &ServiceRow, listing: &Listing) -> Result<Explanation, Failure> {
         let is_tls = row.content == Content::Tls || (row.content == Content::None && self.sni.is_some());
         if is_tls { Ok(self.explain_tls(row, listing)) } else { self.explain_http(row, listing) }
+    }
+
+    /// What was asked about and the service does not see.
+    fn unseen(&self, content: Content) -> Option<String> {
+        let tls = [("--sni", self.sni.is_some()), ("--alpn", !self.alpn.is_empty())];
+        let http = [
+            ("--url", self.url != "/"),
+            ("--method", self.method != "GET"),
+            ("--host", self.host.is_some()),
+            ("--header", !self.header.is_empty()),
+            ("--cookie", !self.cookie.is_empty()),
+        ];
+        let unseen: &[_] = match content {
+            Content::None => &[],
+            Content::Http => &tls,
+            Content::Tls => &http,
+        };
+        let (option, _) = unseen.iter().find(|(_, is_given)| *is_given)?;
+        Some(format!("this service reads {}; {option} changes nothing", content.language()))
     }
 
     fn explain_tls(&self, row: &ServiceRow, listing: &Listing) -> Explanation {
@@ -156,7 +184,7 @@ impl ExplainArgs {
             head::Step::Head(map) => map,
             head::Step::Refused(why) => return Ok(explanation.refused(why)),
             head::Step::NotHttp(stranger) => {
-                explanation.notes.push(stranger_note(stranger).to_owned());
+                explanation.stranger(stranger, row);
                 explanation.serve(row, listing, None);
                 return Ok(explanation);
             }
@@ -197,11 +225,10 @@ impl ExplainArgs {
     }
 }
 
-fn stranger_note(stranger: Stranger) -> &'static str {
-    match stranger {
-        Stranger::Http2 => "HTTP/2 without asking: the default action decides",
-        Stranger::Other => "not HTTP/1: the default action decides",
-    }
+/// Why a condition can never hold at a service that looks so far.
+fn never(condition: &Condition, content: Content) -> Option<String> {
+    let is_blind = content != Content::None && !condition.is_seen_with(content);
+    is_blind.then(|| format!("never matches: this service reads {}", content.language()))
 }
 
 impl Explanation {
@@ -221,6 +248,8 @@ impl Explanation {
             rules: Vec::new(),
             rule: None,
             action: row.default_action.clone(),
+            strangers: row.strangers,
+            when_none: row.when_none,
             location: None,
             group: None,
             notes,
@@ -231,6 +260,22 @@ impl Explanation {
         self.refused = Some(Refused { reason: why.as_str(), status: why.status(), why: why.why() });
         self.action = Action::Reset;
         self
+    }
+
+    /// It is not HTTP/1.
+    fn stranger(&mut self, stranger: Stranger, row: &ServiceRow) {
+        let what = match stranger {
+            Stranger::Http2 => "HTTP/2 without asking",
+            Stranger::Other => "not HTTP/1",
+        };
+        let whose = match row.strangers {
+            Strangers::Default => "the default action decides",
+            Strangers::Reset => {
+                self.action = Action::Reset;
+                "strangers are reset"
+            }
+        };
+        self.notes.push(format!("{what}: {whose}"));
     }
 
     fn explain_head(&mut self, map: &HeadMap, bytes: &[u8], row: &ServiceRow, listing: &Listing) {
@@ -259,13 +304,14 @@ impl Explanation {
                 Fares::Fails(index) => rule.when.get(index).map(ToString::to_string),
                 Fares::Matches => None,
             };
+            let never = rule.when.iter().find_map(|condition| never(condition, row.content));
             let is_drop = matches!(&rule.then, Action::Drop(_));
             let is_certain = !is_drop || matches!(&rule.then, Action::Drop(share) if share.fraction.get() >= 1.0);
             if fails.is_none() && is_certain && self.rule.is_none() {
                 self.rule = Some(rule.name.clone());
                 self.action = rule.then.clone();
             }
-            self.rules.push(Step { rule: rule.name.clone(), fails, then: rule.then.clone() });
+            self.rules.push(Step { rule: rule.name.clone(), fails, never, then: rule.then.clone() });
             if self.rule.is_some() {
                 break;
             }
@@ -305,42 +351,55 @@ impl Explanation {
             Some(Served { name: name.clone(), scheduler: group.scheduler, real: real.or(only), candidates, why });
     }
 
+    /// What a client hears for which there is no server.
+    fn without_server(&self) -> &'static str {
+        match (self.content, self.when_none) {
+            (Content::Http, words::Refusal::Silent) => "no server: answered 503",
+            (Content::None, words::Refusal::Silent) => "no server: no answer",
+            (_, words::Refusal::Reset) | (Content::Tls, words::Refusal::Silent) => "no server: reset",
+        }
+    }
+
     fn describe(&self) -> String {
         let mut out = String::new();
         for note in &self.notes {
-            let _ = writeln!(out, "note: {}", printable(note));
+            let _ = writeln!(out, "note: {}", escaped(note));
         }
         if let Some(Refused { reason, status, why }) = &self.refused {
             let _ = writeln!(out, "refused with {status} ({reason}): {why}");
             return out;
         }
         if let Some(path) = &self.path {
-            let _ = writeln!(out, "path: {}", printable(path));
+            let _ = writeln!(out, "path: {}", escaped(path));
         }
-        for Step { rule, fails, then } in &self.rules {
+        for Step { rule, fails, never, then } in &self.rules {
             let said = match (fails, then) {
+                (Some(_), _) if never.is_some() => never.clone().unwrap_or_default(),
                 (Some(condition), _) => format!("no: not so that {condition}"),
                 (None, Action::Drop(share)) if share.fraction.get() < 1.0 => {
                     format!("matches: {then}; the rest goes on")
                 }
                 (None, _) => format!("matches: {then}"),
             };
-            let _ = writeln!(out, "rule {rule}: {}", printable(&said));
+            let _ = writeln!(out, "rule {rule}: {}", escaped(&said));
         }
         if self.rule.is_none() {
-            let _ = writeln!(out, "no rule decides: {}", printable(&self.action.to_string()));
+            let _ = writeln!(out, "no rule decides: {}", escaped(&self.action.to_string()));
         }
         if let Some(location) = &self.location {
-            let _ = writeln!(out, "location: {}", printable(location));
+            let _ = writeln!(out, "location: {}", escaped(location));
         }
         if let Some(served) = &self.group {
             let all: Vec<_> = served.candidates.iter().map(ToString::to_string).collect();
             let real = match served.real {
                 Some(real) => format!("server {real}"),
-                None if all.is_empty() => "no server: answered 503, or reset on a TLS service".to_owned(),
+                None if all.is_empty() => self.without_server().to_owned(),
                 None => format!("one of {}", all.join(", ")),
             };
-            let _ = writeln!(out, "{real} ({})", printable(&served.why));
+            let _ = writeln!(out, "{real} ({})", escaped(&served.why));
+        }
+        if self.content != Content::None && self.strangers == Strangers::Reset {
+            let _ = writeln!(out, "who does not speak {}: reset", self.content.language());
         }
         out
     }

@@ -3,9 +3,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::output::{Style, printable};
+use super::output::Style;
 use crate::acm::error::AcmError;
 use crate::api::schema::problem::Problem;
+use crate::base::text::{cut, escaped, with_cut};
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum Failure {
     /// The switch, or the way to it.
     #[error("{0}")]
     Acm(#[from] AcmError),
+    /// What the contract refuses whatever the switch: a mistake in the command line.
+    #[error("{0}")]
+    Usage(AcmError),
     /// This machine.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -30,11 +34,25 @@ const UNREACHABLE: u8 = 3;
 const TIMED_OUT: u8 = 4;
 
 impl Failure {
+    /// The same refusal, with the option that was typed in place of the field of the contract, where there is one.
+    pub(super) fn at(self, option_of: impl Fn(&str) -> Option<String>) -> Failure {
+        let renamed = |error| match error {
+            AcmError::Invalid { field, why } => AcmError::Invalid { field: option_of(&field).unwrap_or(field), why },
+            other => other,
+        };
+        match self {
+            Failure::Acm(error) => Failure::Acm(renamed(error)),
+            Failure::Usage(error) => Failure::Usage(renamed(error)),
+            other => other,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Acm(AcmError::Unreachable { .. }) => UNREACHABLE,
             Failure::Acm(AcmError::Timeout { .. }) | Failure::NoAnswer(_) => TIMED_OUT,
             Failure::Acm(_) | Failure::System(_) | Failure::Setup(_) => REFUSED,
+            Failure::Usage(_) => USAGE,
         }
     }
 
@@ -55,10 +73,10 @@ impl Failure {
 
     fn line(&self, style: Style) -> String {
         match (style, self) {
-            (Style::Json, Failure::Acm(error)) => problem_line(Problem::from(error.clone())),
+            (Style::Json, Failure::Acm(error) | Failure::Usage(error)) => problem_line(Problem::from(error.clone())),
             (Style::Json, Failure::NoAnswer(why)) => problem_line(Problem::http(504, "No answer", why.clone())),
             (Style::Json, other) => problem_line(Problem::http(500, "Failed", other.to_string())),
-            (Style::Human, failure) => format!("acm: {}{}", printable(&failure.to_string()), failure.remedy()),
+            (Style::Human, failure) => format!("acm: {}{}", escaped(&failure.to_string()), failure.remedy()),
         }
     }
 }
@@ -95,7 +113,7 @@ pub(super) fn usage(refusal: &clap::Error) -> ExitCode {
             ExitCode::from(USAGE)
         }
         _ => {
-            let text = refusal.to_string();
+            let text = repeating_little(refusal);
             let about: Vec<_> = text
                 .lines()
                 .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
@@ -103,10 +121,27 @@ pub(super) fn usage(refusal: &clap::Error) -> ExitCode {
                 .filter(|line| !line.is_empty())
                 .collect();
             let about = about.join(" ");
-            complain(&format!("acm: {} (see --help)", printable(about.strip_prefix("error: ").unwrap_or(&about))));
+            complain(&format!("acm: {} (see --help)", escaped(about.strip_prefix("error: ").unwrap_or(&about))));
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// The text of a refusal, in which a value is repeated as far as it helps, and cannot pass for a line of ours.
+fn repeating_little(refusal: &clap::Error) -> String {
+    let repeated = refusal.context().filter_map(|(_, value)| match value {
+        clap::error::ContextValue::String(value) => Some(value),
+        _ => None,
+    });
+    repeated.fold(refusal.to_string(), |text, value| match value.contains(char::is_control) {
+        true => text.replace(value, &cut(value)),
+        false => with_cut(&text, value),
+    })
+}
+
+/// Tells what is done all the same, though it may not be what was meant.
+pub(super) fn warn(words: &str) {
+    complain(&format!("acm: warning: {}", escaped(words)));
 }
 
 fn complain(line: &str) {

@@ -4,15 +4,15 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 
-use super::output::printable;
 use crate::acm::list::{GroupRow, ServiceRow};
 use crate::acm::rules::{
-    Action, Content, HashOptions, InsertCookie, LearnCookie, LoadFactor, Persistence, Redirect, SameSite, Switching,
-    UrlPart,
+    Action, Content, HashOptions, InsertCookie, LearnCookie, LoadFactor, Persistence, Redirect, SameSite, Strangers,
+    Switching, UrlPart,
 };
 use crate::acm::words::Scheduler;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::escaped;
 
 /// How far the service looks into what clients send.
 #[derive(Debug, Args)]
@@ -34,6 +34,10 @@ pub(super) struct ContentArgs {
     /// What no rule decides is redirected there with 302; {host}, {path} and {uri} stand for what it asked for
     #[arg(long, value_name = "URL")]
     default_redirect: Option<String>,
+    /// default or reset: what becomes of clients that do not speak what the service reads (HTTP/1, or TLS). Rules that
+    /// reset or drop keep nobody out while strangers are not reset
+    #[arg(long, value_name = "WAY")]
+    pub(super) strangers: Option<Strangers>,
 }
 
 impl ContentArgs {
@@ -171,7 +175,7 @@ pub(super) fn group_note(row: &GroupRow) -> String {
         Persistence::Insert(cookie) => format!(", clients kept by our cookie {}", cookie.name),
         Persistence::Learn(cookie) => format!(", clients kept by the servers' cookie {}", cookie.name),
     };
-    printable(&format!("group {} schedules by {}{what}{bound}{persist}", row.group, row.scheduler))
+    escaped(&format!("group {} schedules by {}{what}{bound}{persist}", row.group, row.scheduler))
 }
 
 /// A line about a service's content, if it has to do with any.
@@ -185,8 +189,9 @@ pub(super) fn content_note(row: &ServiceRow) -> Option<String> {
     };
     let idle = if row.content == Content::None { " not in force" } else { "" };
     let switching = if row.content == Content::Http { format!(", {}", row.switching) } else { String::new() };
-    let other = printable(&row.default_action.to_string());
-    Some(format!("content {}{switching}, {rules}{idle}, else {other}", row.content))
+    let other = escaped(&row.default_action.to_string());
+    let strangers = if row.strangers == Strangers::Reset { ", strangers reset" } else { "" };
+    Some(format!("content {}{switching}, {rules}{idle}, else {other}{strangers}", row.content))
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use clap::Args;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::group_options::{content_note, group_note};
-use super::output::{self, Style, printable, table};
+use super::output::{self, Style, table};
 use crate::acm::list::{BindingRow, DropRow, Filter, Listing, ServiceRow, State};
 use crate::acm::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
+use crate::base::text::escaped;
 
 /// Show every binding with its state and why, connections, weight and owner
 #[derive(Debug, Args)]
@@ -69,7 +70,7 @@ fn describe(listing: &Listing) -> String {
 fn binding_cells(row: &BindingRow) -> Vec<String> {
     let limit = row.max_conns.map(|max| format!("/{max}")).unwrap_or_default();
     let dash = || "-".to_owned();
-    let mut reason = printable(row.reason.as_deref().unwrap_or_default());
+    let mut reason = escaped(row.reason.as_deref().unwrap_or_default());
     if let Some(left) = row.deadline_left {
         reason = format!("{reason} (cut in {left})").trim_start().to_owned();
     }

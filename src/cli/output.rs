@@ -34,11 +34,6 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     line(&serde_json::to_string(value).map_err(|why| Failure::Setup(why.to_string()))?)
 }
 
-/// Text of somebody else with control characters made visible: a switch's words must not command a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 /// Rows in aligned columns, two spaces apart; the last column is as long as it is.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
@@ -65,10 +60,5 @@ mod tests {
     fn columns_are_aligned() {
         let rows = [vec!["a".into(), "long cell".into(), "x".into()], vec!["bbbb".into(), "c".into(), String::new()]];
         assert_eq!(table(&["H", "I", "J"], &rows), "H     I          J\na     long cell  x\nbbbb  c\n");
-    }
-
-    #[test]
-    fn control_characters_are_shown() {
-        assert_eq!(printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\nb");
     }
 }

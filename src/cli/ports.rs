@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::config::SwitchConfig;
 use super::failure::Failure;
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 use crate::port::Port;
 use crate::port::af_packet::{AfPacket, Options};
 use crate::port::fault::{FaultPort, Faults};
@@ -38,10 +39,10 @@ impl FromStr for PortFault {
         let (port, words) = text.split_once(':').ok_or("write PORT:FAULTS, for example s1:loss=5,seed=7")?;
         let (mut faults, mut seed) = (Faults::NONE, 1);
         for word in words.split(',') {
-            let (key, value) = word.split_once('=').ok_or(format!("`{word}` is not KEY=VALUE"))?;
+            let (key, value) = word.split_once('=').ok_or(format!("{} is not KEY=VALUE", quoted(word)))?;
             let percent = || match value.parse::<f64>() {
                 Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-                _ => Err(format!("{key}: `{value}` is not a percentage from 0 to 100")),
+                _ => Err(format!("{}: {} is not a percentage from 0 to 100", cut(key), quoted(value))),
             };
             faults = match key {
                 "loss" => faults.lose_percent(percent()?),
@@ -50,12 +51,13 @@ impl FromStr for PortFault {
                 "corrupt" => faults.corrupt_percent(percent()?),
                 "delay" => delay(faults, value)?,
                 "seed" => {
-                    seed = value.parse().map_err(|_| format!("seed: `{value}` is not a number"))?;
+                    seed = value.parse().map_err(|_| format!("seed: {} is not a number", quoted(value)))?;
                     faults
                 }
                 _ => {
                     return Err(format!(
-                        "`{key}` is not a fault; there are loss, duplicate, reorder, corrupt, delay, seed"
+                        "{} is not a fault; there are loss, duplicate, reorder, corrupt, delay, seed",
+                        quoted(key)
                     ));
                 }
             };
@@ -79,7 +81,7 @@ fn delay(faults: Faults, value: &str) -> Result<Faults, String> {
 /// A port cannot be opened; trouble is wished for on a port that is none.
 pub(super) fn open(config: &SwitchConfig) -> Result<Vec<Box<dyn Port>>, Failure> {
     if let Some(fault) = config.faults.iter().find(|fault| !config.ports.contains(&fault.port)) {
-        return Err(Failure::Setup(format!("fault: `{}` is not one of the switch's ports", fault.port)));
+        return Err(Failure::Setup(format!("fault: {} is not one of the switch's ports", quoted(&fault.port))));
     }
     config.ports.iter().map(|name| open_one(config, name)).collect()
 }

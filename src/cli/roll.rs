@@ -17,6 +17,8 @@ use super::output::{self, Style};
 use crate::acm::error::AcmError;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::escaped;
+use crate::base::text::quoted;
 use crate::beacon::config::random;
 use crate::beacon::message::{Message, Phase};
 use crate::operator::plan::{AtOnce, Availability, DRAIN_MAX, Drain, Plan, Target};
@@ -84,8 +86,7 @@ impl std::str::FromStr for RollId {
     fn from_str(text: &str) -> Result<RollId, String> {
         let is_hex = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let id = is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten();
-        id.map(RollId)
-            .ok_or_else(|| format!("`{}` is not a roll's number, such as 1f00a7c2d4e6b812", text.escape_debug()))
+        id.map(RollId).ok_or_else(|| format!("{} is not a roll's number, such as 1f00a7c2d4e6b812", quoted(text)))
     }
 }
 
@@ -322,7 +323,7 @@ fn table(report: &Report) -> String {
             server.state.to_owned(),
             server.step.map_or(String::new(), |step| step.to_string()),
             server.took_ms.map_or(String::new(), |took| Span::millis(took).to_string()),
-            output::printable(server.why.as_deref().unwrap_or_default()),
+            escaped(server.why.as_deref().unwrap_or_default()),
         ]
     };
     let rows: Vec<_> = report.servers.iter().map(row).collect();

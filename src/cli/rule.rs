@@ -9,18 +9,19 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::connection::Connection;
 use super::drop_new::mode;
-use super::failure::Failure;
-use super::output::{self, Style, printable, table};
+use super::failure::{self, Failure};
+use super::output::{self, Style, table};
 use crate::acm::error::AcmError;
 use crate::acm::list::{Filter, RuleRow, ServiceRow};
 use crate::acm::primitive::{Primitive, SetService};
 use crate::acm::rules::{
-    Action, Case, Condition, Content, DropShare, Named, Redirect, Rule, RuleEdit, TextMatch, Turned,
+    Action, Case, Condition, Content, DropShare, Named, Redirect, Rule, RuleEdit, Strangers, TextMatch, Turned,
 };
 use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{DropMode, ServiceKey};
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
+use crate::base::text::escaped;
 
 /// Add, list, remove or move the content rules of a service
 #[derive(Debug, Subcommand)]
@@ -224,38 +225,75 @@ impl RuleCommand {
     }
 }
 
+/// A condition, and the option that asks for it.
+type Optioned = (&'static str, Condition);
+
 impl Conditions {
-    fn list(&self) -> Vec<Condition> {
+    fn list(&self) -> Vec<Optioned> {
         type Text = fn(String) -> TextMatch;
-        let path = |texts: &[String], is: Text| -> Vec<_> {
-            texts.iter().map(|text| Condition::Path(is(text.clone()))).collect()
+        type One = fn(String) -> Condition;
+        type OfName = fn(Named) -> Condition;
+        let path = |option, texts: &[String], is: Text| -> Vec<Optioned> {
+            texts.iter().map(|text| (option, Condition::Path(is(text.clone())))).collect()
         };
-        let named = |pairs: &[Pair], of: fn(Named) -> Condition, is: Text| -> Vec<_> {
-            pairs.iter().map(|pair| of(Named { name: pair.name.clone(), is: is(pair.text.clone()) })).collect()
+        let plain = |option, texts: &[String], of: One| -> Vec<Optioned> {
+            texts.iter().map(|text| (option, of(text.clone()))).collect()
         };
-        let present = |names: &[String], of: fn(Named) -> Condition| -> Vec<_> {
-            names.iter().map(|name| of(Named { name: name.clone(), is: TextMatch::Present })).collect()
+        let named = |option, pairs: &[Pair], of: OfName, is: Text| -> Vec<Optioned> {
+            let of = |pair: &Pair| of(Named { name: pair.name.clone(), is: is(pair.text.clone()) });
+            pairs.iter().map(|pair| (option, of(pair))).collect()
+        };
+        let present = |option, names: &[String], of: OfName| -> Vec<Optioned> {
+            names.iter().map(|name| (option, of(Named { name: name.clone(), is: TextMatch::Present }))).collect()
         };
         [
-            path(self.url_exact.as_slice(), TextMatch::Exact),
-            path(self.url_prefix.as_slice(), TextMatch::Prefix),
-            path(self.url_suffix.as_slice(), TextMatch::Suffix),
-            path(&self.url_contains, TextMatch::Contains),
-            self.host.iter().cloned().map(Condition::Host).collect(),
-            self.method.iter().cloned().map(Condition::Method).collect(),
-            present(&self.header_present, Condition::Header),
-            named(&self.header, Condition::Header, TextMatch::Exact),
-            named(&self.header_prefix, Condition::Header, TextMatch::Prefix),
-            named(&self.header_contains, Condition::Header, TextMatch::Contains),
-            present(&self.cookie_present, Condition::Cookie),
-            named(&self.cookie_equals, Condition::Cookie, TextMatch::Exact),
-            named(&self.cookie_prefix, Condition::Cookie, TextMatch::Prefix),
-            named(&self.cookie_contains, Condition::Cookie, TextMatch::Contains),
-            self.sni.iter().cloned().map(Condition::Sni).collect(),
-            self.alpn.iter().cloned().map(Condition::Alpn).collect(),
+            path("--url-exact", self.url_exact.as_slice(), TextMatch::Exact),
+            path("--url-prefix", self.url_prefix.as_slice(), TextMatch::Prefix),
+            path("--url-suffix", self.url_suffix.as_slice(), TextMatch::Suffix),
+            path("--url-contains", &self.url_contains, TextMatch::Contains),
+            plain("--host", self.host.as_slice(), Condition::Host),
+            plain("--method", self.method.as_slice(), Condition::Method),
+            present("--header-present", &self.header_present, Condition::Header),
+            named("--header", &self.header, Condition::Header, TextMatch::Exact),
+            named("--header-prefix", &self.header_prefix, Condition::Header, TextMatch::Prefix),
+            named("--header-contains", &self.header_contains, Condition::Header, TextMatch::Contains),
+            present("--cookie-present", &self.cookie_present, Condition::Cookie),
+            named("--cookie-equals", &self.cookie_equals, Condition::Cookie, TextMatch::Exact),
+            named("--cookie-prefix", &self.cookie_prefix, Condition::Cookie, TextMatch::Prefix),
+            named("--cookie-contains", &self.cookie_contains, Condition::Cookie, TextMatch::Contains),
+            plain("--sni", self.sni.as_slice(), Condition::Sni),
+            plain("--alpn", &self.alpn, Condition::Alpn),
         ]
         .concat()
     }
+}
+
+/// The option that a field of an edit is given by; `options` are those of the rule's conditions, in their order.
+fn option_of(field: &str, options: &[&'static str]) -> Option<String> {
+    let of_rule = |field: &str| match field {
+        "name" => Some("--name"),
+        "when" => Some("conditions"),
+        "then.drop.fraction" => Some("--drop"),
+        "then.redirect.to" => Some("--redirect"),
+        "then.redirect.status" => Some("--status"),
+        _ => {
+            let (index, _) = field.strip_prefix("when[")?.split_once(']')?;
+            options.get(index.parse::<usize>().ok()?).copied()
+        }
+    };
+    let option = match field {
+        "edit.insert.at" => Some("--at"),
+        "edit.move.at" => Some("PLACE"),
+        _ => field.strip_prefix("edit.insert.rule.").and_then(of_rule),
+    };
+    option.map(str::to_owned)
+}
+
+/// What is to be said of a rule that can never match, as far as its service looks now.
+fn never_matches(service: ServiceKey, content: Content, when: &[Optioned]) -> Option<String> {
+    let (option, _) = when.iter().find(|(_, condition)| !condition.is_seen_with(content))?;
+    (content != Content::None)
+        .then(|| format!("the rule never matches: {service} reads {}, which has no {option}", content.language()))
 }
 
 impl ActionArgs {
@@ -278,7 +316,8 @@ impl AddArgs {
         let switch = self.to.switch().await?;
         let service = self.service;
         let row = row(&*switch, service).await?;
-        let (when, then) = (self.when.list(), self.then.action());
+        let (optioned, then) = (self.when.list(), self.then.action());
+        let (options, when): (Vec<_>, Vec<_>) = optioned.iter().cloned().unzip();
         let case = if self.when.ignore_case { Case::Insensitive } else { Case::Sensitive };
         let known = row.as_ref().map(|row| row.rules.as_slice()).unwrap_or_default();
         let name = match self.name {
@@ -287,15 +326,19 @@ impl AddArgs {
         };
         let rule = Rule { name: name.clone(), when, case, then };
         let set = SetService { edit: Some(RuleEdit::Insert { rule, at: self.at }), ..SetService::new(service) };
-        let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;
+        let done = self.to.perform(&*switch, Primitive::SetService(set)).await;
+        let done = done.map_err(|why| why.at(|field| option_of(field, &options)))?;
+        // It is kept all the same: the service may look otherwise later.
+        let content = row.as_ref().map_or(Content::None, |row| row.content);
+        never_matches(service, content, &optioned).iter().for_each(|words| failure::warn(words));
         if self.to.style() == Style::Json {
             return output::json(&serde_json::json!({ "rule": name, "done": done }));
         }
-        let hint = match row.map(|row| row.content) {
-            None | Some(Content::None) => format!(
+        let hint = match content {
+            Content::None => format!(
                 "\nit does nothing until the service looks into requests: acm service set {service} --content http"
             ),
-            Some(_) => String::new(),
+            Content::Http | Content::Tls => String::new(),
         };
         let what = if done.changed { "added" } else { "unchanged:" };
         output::line(&format!("{what} rule {name} of {service} (generation {}){hint}", done.generation))
@@ -339,14 +382,19 @@ fn describe(row: &ServiceRow) -> String {
         let conditions: Vec<_> = rule.when.iter().map(ToString::to_string).collect();
         let when = if conditions.is_empty() { "everything".to_owned() } else { conditions.join(", ") };
         let case = if rule.case == Case::Insensitive { " (in any case)" } else { "" };
-        let when = printable(&format!("{when}{case}"));
-        vec![place.to_string(), rule.name.to_string(), hits.to_string(), printable(&rule.then.to_string()), when]
+        let when = escaped(&format!("{when}{case}"));
+        vec![place.to_string(), rule.name.to_string(), hits.to_string(), escaped(&rule.then.to_string()), when]
     };
     if !row.rules.is_empty() {
         let rows: Vec<_> = (1..).zip(&row.rules).map(cells).collect();
         out += &table(&["PLACE", "RULE", "HITS", "THEN", "WHEN"], &rows);
     }
-    out + "everything else: " + &printable(&row.default_action.to_string())
+    out += "everything else: ";
+    out += &escaped(&row.default_action.to_string());
+    if row.content != Content::None && row.strangers == Strangers::Reset {
+        out += &format!("\nwho does not speak {}: reset", row.content.language());
+    }
+    out
 }
 
 impl RemoveArgs {
@@ -378,7 +426,8 @@ async fn edit_rules(to: &Connection, service: ServiceKey, edit: RuleEdit, said: 
         return Err(AcmError::not_found(format!("service {service}")).into());
     }
     let set = SetService { edit: Some(edit), ..SetService::new(service) };
-    let done = to.perform(&*switch, Primitive::SetService(set)).await?;
+    let done =
+        to.perform(&*switch, Primitive::SetService(set)).await.map_err(|why| why.at(|field| option_of(field, &[])))?;
     match to.style() {
         Style::Json => output::json(&done),
         Style::Human => output::line(&format!("{said} (generation {})", done.generation)),
@@ -396,6 +445,23 @@ mod tests {
         assert_eq!("sid=".parse::<Pair>().unwrap().text, "");
         for bad in ["sid", "=a", ""] {
             assert!(bad.parse::<Pair>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn fields_are_told_as_the_options_that_were_typed() {
+        let options = ["--url-prefix", "--cookie-equals"];
+        for (field, option) in [
+            ("edit.insert.rule.when[0].path", Some("--url-prefix")),
+            ("edit.insert.rule.when[1].cookie", Some("--cookie-equals")),
+            ("edit.insert.rule.when[2].cookie", None),
+            ("edit.insert.rule.when[x].cookie", None),
+            ("edit.insert.rule.then.redirect.status", Some("--status")),
+            ("edit.insert.at", Some("--at")),
+            ("edit.move.at", Some("PLACE")),
+            ("service", None),
+        ] {
+            assert_eq!(option_of(field, &options).as_deref(), option, "{field}");
         }
     }
 

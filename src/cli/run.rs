@@ -20,6 +20,7 @@ use crate::agent::sidecar::task::{self, Run};
 use crate::agent::sidecar::{INSTANCES_MAX, Restarts, Treatment};
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::quoted;
 
 /// Run a command as a managed service: announced when it is healthy, taken back before it ends
 ///
@@ -95,7 +96,7 @@ impl std::str::FromStr for Bind {
             Some((name, service)) => (name, Some(service.parse::<ServiceKey>().map_err(|why| why.to_string())?)),
             None => (text, None),
         };
-        let name = name.parse().map_err(|_| format!("`{name}` is not a name: 1 to 64 of A-Z a-z 0-9 _ . -"))?;
+        let name = name.parse().map_err(|_| format!("{} is not a name: 1 to 64 of A-Z a-z 0-9 _ . -", quoted(name)))?;
         Ok(Bind { name, service })
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct SetArgs {
     /// How that group chooses: round-robin, weighted, least-conn, random, source-hash, url-hash or cookie-hash
     #[arg(long)]
     scheduler: Option<Scheduler>,
-    /// What a client hears when no server can take it (where requests are looked into: 503, in any case)
+    /// What a client hears when no server can take it. Where requests are looked into, silent: 503; reset: a reset
     #[arg(long, value_parser = PossibleValuesParser::new(["silent", "reset"]).map(refusal))]
     when_none: Option<Refusal>,
     #[command(flatten)]
@@ -142,9 +142,10 @@ impl SetArgs {
             content: self.content.content,
             switching: self.content.switching,
             default_action: self.content.default_action(),
+            strangers: self.content.strangers,
             ..SetService::new(service)
         };
-        let done = self.to.perform(&*switch, Primitive::SetService(set)).await?;
+        let done = self.to.perform(&*switch, Primitive::SetService(set)).await.map_err(|why| why.at(option_of))?;
         match self.to.style() {
             Style::Json => output::json(&done),
             Style::Human => {
@@ -153,6 +154,31 @@ impl SetArgs {
             }
         }
     }
+}
+
+/// The option that a field of the contract is given by.
+fn option_of(field: &str) -> Option<String> {
+    const OPTIONS: [(&str, &str); 16] = [
+        ("hash.cookie", "--hash-cookie"),
+        ("hash.fallback", "--hash-fallback"),
+        ("hash.bounded_load", "--bounded-load"),
+        ("persist.insert.name", "--persist-cookie"),
+        ("persist.learn.name", "--persist-cookie"),
+        ("persist.insert.same_site", "--persist-same-site"),
+        ("persist.insert.max_age", "--persist-max-age"),
+        ("persist.learn.idle", "--persist-idle"),
+        ("default_action.redirect.to", "--default-redirect"),
+        ("health.interval", "--health-interval"),
+        ("health.timeout", "--health-timeout"),
+        ("health.rise", "--rise"),
+        ("health.fall", "--fall"),
+        ("health.http.path", "--http-path"),
+        ("health.http.host", "--http-host"),
+        ("health.http.status", "--http-status"),
+    ];
+    let known =
+        OPTIONS.iter().chain([&("health.http.contains", "--http-contains"), &("health.http", "--health-depth")]);
+    known.copied().find(|(known, _)| *known == field).map(|(_, option)| option.to_owned())
 }
 
 impl HealthArgs {

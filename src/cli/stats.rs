@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{self, Style, printable, table};
+use super::output::{self, Style, table};
 use crate::acm::error::Feature;
 use crate::acm::switch::{Inspect, Statistics};
 use crate::base::span::Span;
+use crate::base::text::escaped;
 
 /// Show the counters of the switch: flows, every verdict and drop reason, and each port
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ fn describe(statistics: &Statistics) -> String {
     let up = Span(Duration::from_secs(statistics.uptime_secs));
     let mut out = format!("up {up}, {} of {} flows\n\n", statistics.flows, statistics.flows_max);
     let counters: Vec<_> =
-        statistics.counters.iter().map(|(name, value)| vec![printable(name), value.to_string()]).collect();
+        statistics.counters.iter().map(|(name, value)| vec![escaped(name), value.to_string()]).collect();
     if !counters.is_empty() {
         out += &table(&["COUNTER", "VALUE"], &counters);
         out.push('\n');
@@ -45,7 +46,7 @@ fn describe(statistics: &Statistics) -> String {
         .map(|port| {
             let numbers =
                 [port.rx_frames, port.rx_bytes, port.rx_missed, port.tx_frames, port.tx_bytes, port.tx_dropped];
-            std::iter::once(printable(&port.port)).chain(numbers.map(|number| number.to_string())).collect()
+            std::iter::once(escaped(&port.port)).chain(numbers.map(|number| number.to_string())).collect()
         })
         .collect();
     if !ports.is_empty() {

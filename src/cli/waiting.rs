@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use super::output::printable;
 use crate::acm::error::AcmError;
 use crate::acm::list::Filter;
 use crate::acm::switch::AcmSwitch;
 use crate::acm::words::BindingKey;
+use crate::base::text::escaped;
 
 /// Waits, showing the binding's state once a second.
 pub(super) async fn shown(
@@ -30,7 +30,7 @@ pub(super) async fn shown(
         if let Ok(listing) = switch.list(&filter).await
             && let Some(row) = listing.binding(key)
         {
-            let reason = printable(row.reason.as_deref().unwrap_or_default());
+            let reason = escaped(row.reason.as_deref().unwrap_or_default());
             progress(&format!("{seconds} s: {key} {}, {} connections {reason}", row.state, row.connections));
         }
     };

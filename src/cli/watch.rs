@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{self, Style, printable};
+use super::output::{self, Style};
 use super::signals::stop_requested;
 use crate::acm::error::AcmError;
 use crate::acm::event::{Event, EventId, EventKind};
+use crate::base::text::escaped;
 
 /// Print everything that happens to bindings and services, until Ctrl-C
 ///
@@ -56,7 +57,7 @@ fn describe(event: &Event) -> String {
         EventKind::Added { binding, .. } => format!("{binding} added"),
         EventKind::Changed { binding, .. } => format!("{binding} changed"),
         EventKind::State { binding, from, to, reason, .. } => {
-            let reason = reason.as_ref().map(|why| format!(" ({})", printable(why))).unwrap_or_default();
+            let reason = reason.as_ref().map(|why| format!(" ({})", escaped(why))).unwrap_or_default();
             format!("{binding} {from} -> {to}{reason}")
         }
         EventKind::Drained { binding, .. } => format!("{binding} drained"),

@@ -26,6 +26,7 @@ use crate::acm::connect::{Connect, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::acm::list::Filter;
 use crate::acm::switch::{AcmSwitch, Answer};
+use crate::base::text::quoted;
 use native::NativeClient;
 use target::Target;
 use url::DriverUrl;
@@ -82,7 +83,10 @@ impl FromStr for Driver {
         let found = Driver::NAMES.iter().find(|(known, _)| *known == name);
         found.map(|(_, driver)| *driver).ok_or_else(|| {
             let known: Vec<_> = Driver::NAMES.iter().map(|(name, _)| *name).collect();
-            AcmError::invalid("driver", format!("there is no driver `{name}`; choose one of {}", known.join(", ")))
+            AcmError::invalid(
+                "driver",
+                format!("there is no driver {}; choose one of {}", quoted(name), known.join(", ")),
+            )
         })
     }
 }

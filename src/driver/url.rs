@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::acm::error::AcmError;
+use crate::base::text::quoted;
 
 /// The longest address accepted, in bytes.
 const LENGTH_MAX: usize = 4096;
@@ -61,7 +62,7 @@ impl DriverUrl {
         match self.driver() {
             Some(named) if named == driver => {}
             Some(named) => {
-                let why = format!("`{self}` names the driver `{named}`, not `{driver}`");
+                let why = format!("{} names the driver {}, not `{driver}`", quoted(&self.to_string()), quoted(named));
                 return Err(AcmError::invalid("driver", why));
             }
             None => self.query.insert(0, ("driver".to_owned(), driver.to_owned())),
@@ -80,7 +81,10 @@ impl DriverUrl {
                 *user = Some(name.to_owned());
                 Ok(self)
             }
-            _ => Err(AcmError::invalid("user", format!("nobody can log in to `{self}` as `{}`", name.escape_debug()))),
+            _ => Err(AcmError::invalid(
+                "user",
+                format!("nobody can log in to {} as {}", quoted(&self.to_string()), quoted(name)),
+            )),
         }
     }
 
@@ -103,7 +107,10 @@ impl DriverUrl {
             None => Ok(()),
             Some((key, _)) => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                Err(AcmError::invalid("switch", format!("`{self}` has no option `{key}`; there are: {known}")))
+                Err(AcmError::invalid(
+                    "switch",
+                    format!("{} has no option {}; there are: {known}", quoted(&self.to_string()), quoted(key)),
+                ))
             }
         }
     }
@@ -160,12 +167,12 @@ impl FromStr for DriverUrl {
 }
 
 fn wrong(text: &str, why: &str) -> AcmError {
-    let text: String = text.chars().take(80).collect();
     AcmError::invalid(
         "switch",
         format!(
-            "`{text}` is not the address of a switch{why}; write unix:PATH, http://HOST:PORT or \
-             SCHEME://[USER@]HOST[:PORT][?driver=NAME]"
+            "{} is not the address of a switch{why}; write unix:PATH, http://HOST:PORT or \
+             SCHEME://[USER@]HOST[:PORT][?driver=NAME]",
+            quoted(text)
         ),
     )
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::id::Name;
+use crate::base::text::cut;
 
 /// Everything a roll is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +52,7 @@ pub struct NotThat {
 }
 
 fn not(text: &str, what: &'static str) -> NotThat {
-    NotThat { text: text.chars().take(40).collect(), what }
+    NotThat { text: cut(text), what }
 }
 
 impl FromStr for AtOnce {

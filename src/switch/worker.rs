@@ -26,6 +26,7 @@ use super::task::Clock;
 use crate::acm::error::AcmError;
 use crate::acm::switch::{PortStatistics, Statistics};
 use crate::base::id::{BindingId, Generation, Name, PortId, ServiceId};
+use crate::base::text::quoted;
 use crate::base::time::Time;
 use crate::plane::{Notice, Out, Plane, Verdict};
 use crate::port::Port;
@@ -114,7 +115,7 @@ impl WorkerHandle {
         let found = self.captures.iter().find(|(name, _)| name == port);
         found.map(|(_, capture)| capture).ok_or_else(|| {
             let names: Vec<_> = self.captures.iter().map(|(name, _)| name.as_str()).collect();
-            AcmError::not_found(format!("port `{}` (there are {})", port.escape_debug(), names.join(", ")))
+            AcmError::not_found(format!("port {} (there are {})", quoted(port), names.join(", ")))
         })
     }
 

@@ -346,6 +346,26 @@ const TABLE: &[(&str, &str, Want)] = &[
         "PUT /a HTTP/1.1$Host: a$Transfer-Encoding: chunked$$5$hello$0$X: y$$@",
         Sees(&["PUT /a", "GET /hidden"]),
     ),
+    (
+        "an empty line behind a body",
+        "POST /a HTTP/1.1$Host: a$Content-Length: 5$$hello$@",
+        Sees(&["POST /a", "GET /hidden"]),
+    ),
+    (
+        "an empty line behind chunks",
+        "POST /a HTTP/1.1$Host: a$Transfer-Encoding: chunked$$5$hello$0$$$@",
+        Sees(&["POST /a", "GET /hidden"]),
+    ),
+    (
+        "two empty lines behind a body",
+        "POST /a HTTP/1.1$Host: a$Content-Length: 5$$hello$$@",
+        Refuses("request-line", &["POST /a"]),
+    ),
+    (
+        "a bare LF behind a body",
+        "POST /a HTTP/1.1$Host: a$Content-Length: 5$$hello\n@",
+        Refuses("bare-lf", &["POST /a"]),
+    ),
     ("an empty line between", "GET /a HTTP/1.1$Host: a$$$GET /b HTTP/1.1$Host: a$$", Sees(&["GET /a", "GET /b"])),
     ("a body cut short", "POST /a HTTP/1.1$Host: a$Content-Length: 99$$hello", SeesThenWaits(&["POST /a"])),
 ];

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use acm_switch::acm::rules::{Action, Condition, Content, Rule, Switching, TextMatch};
+use acm_switch::acm::rules::{Action, Condition, Content, Rule, Strangers, Switching, TextMatch};
+use acm_switch::acm::words::Refusal;
 use acm_switch::plane::Verdict;
 use acm_switch::plane::counters::Counter;
 
@@ -467,6 +468,84 @@ pub const ROWS: &[Row] = &[
         rig.c(Seg { data: vec![22, 3, 1, 0, 4, 2, 0, 0, 0], ..seg(other, VIP80, "PA", 101, first, "") });
         let alert = rig.heard_one(0);
         assert_eq!((alert.flags.as_str(), &alert.data[..]), ("FPA", &[21, 3, 1, 0, 2, 2, 50][..]));
+    }),
+    ("strangers are reset where the service says so, and only they", || {
+        let mut rig = Rig::content(1);
+        rig.service(VIP80, |service| service.strangers = Strangers::Reset);
+        rig.settle();
+        spliced(&mut rig, GET);
+        rig.settle();
+        for (content, port, strange) in [
+            (Content::Http, 40_001, "\u{1}\u{2}\u{3}"),
+            (Content::Http, 40_002, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            (Content::Tls, 40_003, GET),
+        ] {
+            rig.service(VIP80, |service| service.content = content);
+            let client = format!("10.0.0.1:{port}");
+            let first = rig.shake(seg(&client, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+            rig.settle();
+            rig.c(seg(&client, VIP80, "PA", 101, first, strange));
+            let reset = rig.heard_one(0);
+            assert_eq!(
+                (reset.flags.as_str(), reset.seq, reset.to.as_str()),
+                ("RA", first, client.as_str()),
+                "{strange}"
+            );
+            rig.moved(&["verdict.held", "content.accepted", "content.strangers", "reset.sent"]);
+        }
+        assert_eq!(rig.live(1), 1, "who asked in HTTP goes on");
+    }),
+    ("a request without a server is reset where the service says so", || {
+        let mut rig = Rig::content(1);
+        rig.drain(VIP80, R1, 1);
+        rig.service(VIP80, |service| service.when_none = Refusal::Reset);
+        rig.settle();
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(C, VIP80, "PA", 101, first, GET));
+        let reset = rig.heard_one(0);
+        assert_eq!((reset.flags.as_str(), reset.seq), ("RA", first));
+    }),
+    ("one empty line before a request is passed over, and passed on", || {
+        let mut rig = Rig::content(1);
+        let early = format!("\r\n{GET}");
+        let (first, port) = spliced(&mut rig, &early);
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        let (end, behind) = (101 + early.len() as u32, first.wrapping_add(response.len() as u32));
+        rig.s(port, seg(R1, C, "PA", 7000, end, response));
+        rig.settle();
+        // Before the next request of the connection as well, also when it comes before it.
+        rig.c(seg(C, VIP80, "PA", end, behind, "\r\n"));
+        rig.settle();
+        rig.c(seg(C, VIP80, "PA", end + 2, behind, GET));
+        let got = rig.heard();
+        let text: String = got.iter().filter(|(port, _)| *port == 1).map(|(_, seg)| seg.text()).collect();
+        assert_eq!(text, early, "{got:#?}");
+    }),
+    ("an empty line behind a request is no head that is late", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        let response = "HTTP/1.1 204 No\r\n\r\n";
+        let (end, behind) = (101 + GET.len() as u32, first.wrapping_add(response.len() as u32));
+        rig.s(port, seg(R1, C, "PA", 7000, end, response));
+        // As clients of old did behind a POST.
+        rig.c(seg(C, VIP80, "PA", end, behind, "\r\n"));
+        rig.settle();
+        rig.pass(Duration::from_secs(60));
+        rig.nothing_sent();
+        rig.c(seg(C, VIP80, "PA", end + 2, behind, &GET[..5]));
+        rig.settle();
+        rig.pass(Duration::from_secs(6));
+        let said = rig.heard();
+        assert!(said.iter().any(|(port, seg)| *port == 0 && seg.text().starts_with("HTTP/1.1 408 ")), "{said:#?}");
+    }),
+    ("more than one empty line, or a bare line feed, is refused", || {
+        for before in ["\r\n\r\n", "\n", "\r\r\n", " \r\n"] {
+            let mut rig = Rig::content(1);
+            let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+            rig.c(seg(C, VIP80, "PA", 101, first, &format!("{before}{GET}")));
+            let said = rig.heard_one(0);
+            assert!(said.text().starts_with("HTTP/1.1 400 "), "{before:?}: {said:?}");
+        }
     }),
     ("a drain ends with the last request, not with the last client", || {
         let mut rig = Rig::content(2);

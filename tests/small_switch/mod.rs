@@ -315,6 +315,7 @@ impl Inner {
             content: service.content,
             switching: service.switching,
             default_action: service.default_action.clone(),
+            strangers: service.strangers,
             rules: service.rules.iter().map(|rule| RuleRow { rule: rule.clone(), hits: 0 }).collect(),
             health: HealthProfile::clone(&service.health),
             when_none: service.when_none,

@@ -133,7 +133,7 @@ impl Dialogue {
     /// Writes the requests whose time has come.
     pub(crate) fn ask(&mut self, now: Time, to: &mut Vec<u8>) {
         while !self.has_asked_all() && self.asked - self.answered < self.errand.pipeline && now >= self.next_ask {
-let mut ask = self.errand.asks[self.asked].clone();
+            let mut ask = self.errand.asks[self.asked].clone();
             if let Some((token, _)) = &self.cookie {
                 ask.headers.push_str(&format!("Cookie: acm={token}\r\n"));
             }

@@ -193,20 +193,20 @@ impl Net {
         Attempt::To(connection, SocketAddr::V4(server.0))
     }
 
-    /// A request on the connection of this tuple, which is opened if there is none.
-    async fn ask(&self, tuple: Tuple, request: &Request) -> Reply {
+    /// A request, or what ends like one, on the connection of this tuple, which is opened if there is none.
+    async fn ask(&self, tuple: Tuple, request: &[u8]) -> Reply {
         let is_open =
             self.machines.lock().unwrap()[0].connections.get(&tuple).is_some_and(|known| known.fate == Fate::Open);
         if !is_open && let Err(how) = self.connect(tuple).await {
             return Served::Unconnected(how).into();
         }
         let had = self.machines.lock().unwrap()[0].connections[&tuple].received.len();
-        self.client(|machine| machine.send(&tuple, &head(request)));
+        self.client(|machine| machine.send(&tuple, request));
         let served = self.until(PATIENCE, |machines| {
             let connection = &machines[0].connections[&tuple];
             served(&connection.received[had..]).or((connection.fate == Fate::Reset).then_some(Served::Reset.into()))
         });
-        served.await.unwrap_or_else(|| panic!("no answer to {request:?}"))
+        served.await.unwrap_or_else(|| panic!("no answer to {}", request.escape_ascii()))
     }
 
     async fn fate(&self, connection: Connection) -> Verdict {
@@ -320,6 +320,11 @@ impl Testbed for Fabric {
     }
 
     fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
-        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), request).await) })
+        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), &head(request)).await) })
+    }
+
+    fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
+        // Servers answer what ends with an empty line.
+        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), b"\x05\x01\r\n\r\n").await.served) })
     }
 }

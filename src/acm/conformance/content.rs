@@ -16,10 +16,10 @@ use crate::acm::primitive::{Primitive, SetService};
 use crate::acm::rules::request::{Reply, Request, SAYS_COOKIE, Served};
 use crate::acm::rules::{
     Action, Case as Letters, Condition, Content, DropShare, HashOptions, InsertCookie, LearnCookie, LoadFactor, Named,
-    Persistence, Redirect, Rule, RuleEdit, SameSite, Switching, TextMatch, Turned, UrlPart,
+    Persistence, Redirect, Rule, RuleEdit, SameSite, Strangers, Switching, TextMatch, Turned, UrlPart,
 };
 use crate::acm::switch::AcmSwitch;
-use crate::acm::words::{DropMode, Scheduler, ServiceKey};
+use crate::acm::words::{DropMode, Refusal, Scheduler, ServiceKey};
 use crate::base::addr::Protocol;
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
@@ -135,11 +135,18 @@ async fn goes(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request, 
     expect(served == wanted, format!("{} {}: {served:?}, not {wanted:?}", request.method, request.target))
 }
 
+/// What becomes of a client that speaks something else.
+async fn babbles(testbed: &dyn Testbed, plan: &Plan, port: u16, wanted: Served) -> Verdict {
+    let served = testbed.babble(client(plan, port), plan.services[0]).await;
+    let served = served.ok_or_else(|| Stop::Untestable("needs a testbed that babbles".into()))?;
+    expect(served == wanted, format!("a stranger: {served:?}, not {wanted:?}"))
+}
+
 /// Refused, naming the field, and nothing of it is in force.
 async fn wrong(switch: &dyn AcmSwitch, plan: &Plan, wrong: SetService, field: &str) -> Verdict {
     let before = listed(switch, plan).await?;
     // One right thing beside the wrong one: a call is done whole or not at all.
-    let mixed = SetService { when_none: Some(crate::acm::words::Refusal::Reset), ..wrong };
+    let mixed = SetService { when_none: Some(Refusal::Reset), ..wrong };
     invalid(switch, Primitive::SetService(mixed), field).await?;
     let after = listed(switch, plan).await?;
     expect(before == after, format!("a refused call naming {field} changed {before:?} into {after:?}"))
@@ -223,6 +230,7 @@ control {
             content: Some(Content::Http),
             switching: Some(Switching::FirstRequest),
             default_action: Some(group("web")?),
+            strangers: Some(Strangers::Reset),
             rules: Some(vec![rule("r", vec![suffix(".png")], group("images")?)?]),
             ..service(plan)
         };
@@ -235,8 +243,9 @@ control {
         }
         outcome?;
         let row = listed(switch, plan).await?;
-        let found = (row.content, row.switching, &row.default_action, row.rules.len());
-        expect(found == (Content::Http, Switching::FirstRequest, &group("web")?, 1), format!("{found:?}"))?;
+        let found = (row.content, row.switching, &row.default_action, row.strangers, row.rules.len());
+        let wanted = (Content::Http, Switching::FirstRequest, &group("web")?, Strangers::Reset, 1);
+        expect(found == wanted, format!("{found:?}"))?;
         set(switch, SetService { content: Some(Content::None), ..service(plan) }).await?;
         let row = listed(switch, plan).await?;
         expect((row.content, row.rules.len()) == (Content::None, 1), "rules stay while they are not in force")
@@ -286,6 +295,22 @@ control {
         let nameless = HashOptions { cookie: None, ..hash };
         let by_cookie = SetService { scheduler: Some(Scheduler::CookieHash), hash: Some(nameless), ..caches };
         wrong(switch, plan, by_cookie, "hash.cookie").await
+    }
+    "a load is bounded where keys are hashed, and nowhere else" => |switch, plan| {
+        let caches = SetService { group: name("caches")?, ..service(plan) };
+        let hash = Some(HashOptions { bounded_load: LoadFactor::new(1.25).ok(), ..HashOptions::default() });
+        let set_it = |scheduler| SetService { scheduler: Some(scheduler), hash: hash.clone(), ..caches.clone() };
+        set(switch, service(plan)).await?;
+        for scheduler in [Scheduler::RoundRobin, Scheduler::LeastConn, Scheduler::Random] {
+            wrong(switch, plan, set_it(scheduler), "hash.bounded_load").await?;
+        }
+        for scheduler in [Scheduler::SourceHash, Scheduler::UrlHash] {
+            set(switch, set_it(scheduler)).await?;
+        }
+        // What is merged counts, not what the call says.
+        let in_turn = SetService { scheduler: Some(Scheduler::RoundRobin), ..caches.clone() };
+        wrong(switch, plan, in_turn.clone(), "hash.bounded_load").await?;
+        set(switch, SetService { hash: Some(HashOptions::default()), ..in_turn }).await.map(drop)
     }
     "a UDP service has no rules" => |switch, plan| {
         let udp = ServiceKey { protocol: Protocol::Udp, ..plan.services[0] };
@@ -372,6 +397,25 @@ traffic {
         let place = "https://www.example.com/moved/a?b".to_owned();
         goes(testbed, plan, 2003, &Request::get("/moved/a?b"), Served::Answered(308, Some(place))).await?;
         goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[0])).await
+    }
+    "with no server for it a request hears 503, or a reset if the service says so" => |switch, testbed, plan| {
+        set(switch, SetService { content: Some(Content::Http), ..service(plan) }).await?;
+        goes(testbed, plan, 2001, &Request::get("/"), Served::Answered(503, None)).await?;
+        set(switch, SetService { when_none: Some(Refusal::Reset), ..service(plan) }).await?;
+        goes(testbed, plan, 2002, &Request::get("/"), Served::Reset).await?;
+        let refused = listed(switch, plan).await?.refused;
+        expect(refused == 2, format!("{refused} refusals are counted, not 2"))
+    }
+    "who speaks something else is a stranger: the default action's, or reset" => |switch, testbed, plan| {
+        shop(switch, plan, vec![rule("nobody", vec![], Action::Reset)?]).await?;
+        babbles(testbed, plan, 2001, Served::By(plan.reals[0])).await?;
+        set(switch, SetService { default_action: Some(group("caches")?), ..service(plan) }).await?;
+        babbles(testbed, plan, 2002, Served::By(plan.reals[2])).await?;
+        set(switch, SetService { strangers: Some(Strangers::Reset), ..service(plan) }).await?;
+        babbles(testbed, plan, 2003, Served::Reset).await?;
+        // Where nobody looks there are no strangers.
+        set(switch, SetService { content: Some(Content::None), ..service(plan) }).await?;
+        babbles(testbed, plan, 2004, Served::By(plan.reals[0])).await
     }
     "each request of a connection is switched" => |switch, testbed, plan| {
         shop(switch, plan, vec![rule("images", vec![suffix(".png")], group("images")?)?]).await?;

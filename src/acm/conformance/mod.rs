@@ -60,7 +60,7 @@ use std::time::Duration;
 
 use super::error::{AcmError, Feature};
 use super::primitive::Outcome;
-use super::rules::request::{Reply, Request};
+use super::rules::request::{Reply, Request, Served};
 use super::switch::{AcmSwitch, Answer};
 use super::words::{HealthProfile, Refusal, ServiceKey};
 use crate::base::span::Span;
@@ -173,6 +173,12 @@ pub trait Testbed: Send + Sync {
     /// a header field [`SAYS_COOKIE`](super::rules::request::SAYS_COOKIE) sets the cookie it says.
     fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
         let _ = (client, service, request);
+        Box::pin(std::future::ready(None))
+    }
+
+    /// The same with bytes that are neither HTTP nor TLS.
+    fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
+        let _ = (client, service);
         Box::pin(std::future::ready(None))
     }
 }

@@ -27,7 +27,7 @@ use super::event::EventId;
 use super::event_log::EventLog;
 use super::list::{Filter, Listing};
 use super::primitive::{Caller, Outcome, Primitive, Tenure};
-use super::rules::request::{Reply, Request};
+use super::rules::request::{Reply, Request, Served};
 use super::switch::{AcmSwitch, Answer, CaptureStream, EventStream, Inspect, Statistics};
 use super::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
@@ -121,9 +121,14 @@ impl ModelSwitch {
     }
 
     /// A request on the connection from this address and port, which is opened if there is none. The service's Drop
-    /// policies decide about connections, its rules about requests. A group without an eligible real resets.
+    /// policies decide about connections, its rules about requests.
     pub fn request(&self, client: SocketAddr, service: ServiceKey, request: &Request) -> Reply {
         self.step(|world| world.request(client, service, request))
+    }
+
+    /// What is neither HTTP nor TLS, on the connection from this address and port, which is opened if there is none.
+    pub fn stranger(&self, client: SocketAddr, service: ServiceKey) -> Served {
+        self.step(|world| world.stranger(client, service))
     }
 
     /// Ends a flow in the orderly way. Nothing happens if it has ended already.

@@ -209,6 +209,7 @@ impl World {
         changed |= assign(&mut service.content, set.content);
         changed |= assign(&mut service.switching, set.switching);
         changed |= assign(&mut service.default_action, set.default_action.clone());
+        changed |= assign(&mut service.strangers, set.strangers);
         let has_other_rules = assign(&mut service.rules, rules);
         let rules = service.rules.len();
         let kept: Vec<_> = service.rules.iter().map(|rule| rule.name.clone()).collect();

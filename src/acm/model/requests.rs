@@ -5,35 +5,25 @@ use std::net::SocketAddr;
 use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
 use crate::acm::rules::request::{Reply, Request, Served};
-use crate::acm::rules::{Action, Case, Condition, Content, DropShare, Named, Rule, Switching, TextMatch, Turned};
+use crate::acm::rules::{
+    Action, Case, Condition, Content, DropShare, Named, Rule, Strangers, Switching, TextMatch, Turned,
+};
 use crate::acm::words::{BindingKey, DropMode, Refusal, ServiceKey};
 use crate::base::id::Name;
 
 impl World {
     /// A request on the connection from this address and port, which is opened if there is none.
     pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Reply {
-        let Some(service) = self.services.get(&key) else { return Served::Unconnected(Refusal::Silent).into() };
-        let (content, switching) = (service.content, service.switching);
-        let existing = self.existing(client, key);
-        match (&existing, content) {
-            (_, Content::None) => return self.served(client, key).into(),
-            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => {
-                return Served::By(*real).into();
-            }
-            (Some(_), _) => {}
-            (None, _) => {
-                if let Some(refusal) = self.refused_by_policy(client, key) {
-                    self.service(&key).dropped += 1;
-                    return Served::Unconnected(refusal).into();
-                }
-            }
-        }
+        let (content, existing) = match self.heard(client, key) {
+            Ok(heard) => heard,
+            Err(served) => return served.into(),
+        };
         let facts = match Facts::of(request, content) {
             Ok(facts) => facts,
             Err(status) => return Served::Answered(status, None).into(),
         };
         match self.decide(client, key, &facts) {
-            Action::Group(group) => self.send(client, key, &group, request, existing),
+            Action::Group(group) => self.send(client, key, &group, Some(request), existing),
             Action::Drop(DropShare { refusal: Turned::Unavailable, .. }) if content == Content::Http => {
                 Served::Answered(503, None).into()
             }
@@ -44,6 +34,39 @@ impl World {
             }
             Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset.into(),
         }
+    }
+
+    /// What is neither HTTP nor TLS, on the connection from this address and port, which is opened if there is none.
+    pub(super) fn stranger(&mut self, client: SocketAddr, key: ServiceKey) -> Served {
+        let existing = match self.heard(client, key) {
+            Ok((_, existing)) => existing,
+            Err(served) => return served,
+        };
+        let service = self.service(&key);
+        match (service.strangers, service.default_action.clone()) {
+            (Strangers::Default, Action::Group(group)) => self.send(client, key, &group, None, existing).served,
+            (Strangers::Default | Strangers::Reset, _) => Served::Reset,
+        }
+    }
+
+    /// How far the service looks into what comes on a connection, and the flow it belongs to; or what becomes of it
+    /// without a look.
+    fn heard(&mut self, client: SocketAddr, key: ServiceKey) -> Result<(Content, Option<Opened>), Served> {
+        let Some(service) = self.services.get(&key) else { return Err(Served::Unconnected(Refusal::Silent)) };
+        let (content, switching) = (service.content, service.switching);
+        let existing = self.existing(client, key);
+        match (&existing, content) {
+            (_, Content::None) => return Err(self.served(client, key)),
+            (Some(Opened::To(_, real)), _) if switching == Switching::FirstRequest => return Err(Served::By(*real)),
+            (Some(_), _) => {}
+            (None, _) => {
+                if let Some(refusal) = self.refused_by_policy(client, key) {
+                    self.service(&key).dropped += 1;
+                    return Err(Served::Unconnected(refusal));
+                }
+            }
+        }
+        Ok((content, existing))
     }
 
     /// Not looked into: a connection like any other.
@@ -94,18 +117,21 @@ impl World {
         client: SocketAddr,
         key: ServiceKey,
         group: &Name,
-        request: &Request,
+        request: Option<&Request>,
         existing: Option<Opened>,
     ) -> Reply {
         if let Some(Opened::To(flow, _)) = existing {
             self.flows.entry(flow).and_modify(|flow| flow.end = Some(End::Closed));
         }
         let eligible = self.eligible(client, key, group);
-        let kept = self.keeper(key, group, &eligible, request);
-        let Some((real, binding)) = kept.or_else(|| self.choose(client, key, group, &eligible, Some(request))) else {
+        let kept = request.and_then(|request| self.keeper(key, group, &eligible, request));
+        let Some((real, binding)) = kept.or_else(|| self.choose(client, key, group, &eligible, request)) else {
             let service = self.service(&key);
             service.refused += 1;
-            return Served::Reset.into();
+            return match (service.content, service.when_none) {
+                (Content::Http, Refusal::Silent) => Served::Answered(503, None).into(),
+                _ => Served::Reset.into(),
+            };
         };
         if existing.is_none() {
             self.service(&key).admitted += 1;
@@ -113,7 +139,10 @@ impl World {
         let flow = FlowId(self.new_id());
         let flow_key = BindingKey { service: key, real };
         self.flows.insert(flow, Flow { client, key: flow_key, binding, fresh_at: self.now, end: None });
-        self.reply(key, group, (real, binding), request)
+        match request {
+            Some(request) => self.reply(key, group, (real, binding), request),
+            None => Served::By(real).into(),
+        }
     }
 }
 

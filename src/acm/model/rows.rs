@@ -40,6 +40,7 @@ impl World {
             content: service.content,
             switching: service.switching,
             default_action: service.default_action.clone(),
+            strangers: service.strangers,
             rules: service.rules.iter().map(|rule| rule_row(rule, service)).collect(),
             health: service.health.clone(),
             when_none: service.when_none,

@@ -10,7 +10,7 @@ use super::keeping::{Kept, Said};
 use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{Caller, Tenure};
-use crate::acm::rules::{Action, Content, DropShare, Rule, Switching};
+use crate::acm::rules::{Action, Content, DropShare, Rule, Strangers, Switching};
 use crate::acm::words::{Binding, BindingKey, DropPolicy, Group, HealthProfile, Refusal, ServiceKey, default_group};
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 use crate::base::time::Time;
@@ -54,6 +54,7 @@ pub(super) struct Service {
     pub(super) content: Content,
     pub(super) switching: Switching,
     pub(super) default_action: Action,
+    pub(super) strangers: Strangers,
     pub(super) rules: Vec<Rule>,
     /// Requests each rule decided, by its name.
     pub(super) hits: BTreeMap<Name, u64>,
@@ -77,6 +78,7 @@ impl Service {
             content: Content::None,
             switching: Switching::PerRequest,
             default_action: Action::default_action(),
+            strangers: Strangers::Default,
             rules: Vec::new(),
             hits: BTreeMap::new(),
             bindings: BTreeMap::new(),

@@ -7,6 +7,7 @@ use crate::acm::words::{Group, Scheduler};
 use crate::base::addr::Protocol;
 use crate::base::limits::{CONDITIONS_PER_RULE_MAX, RULE_TEXT_MAX, RULES_PER_SERVICE_MAX};
 use crate::base::span::Span;
+use crate::base::text::quoted;
 
 /// Bytes of a header's, cookie's, method's or protocol's name.
 const NAME_MAX: usize = 128;
@@ -98,27 +99,29 @@ fn wrong_path(is: &TextMatch) -> Option<String> {
     }
     let from_start = matches!(is, TextMatch::Exact(_) | TextMatch::Prefix(_));
     if from_start && !text.starts_with('/') {
-        return Some(format!("{text:?}: a path begins with /"));
+        return Some(format!("{}: a path begins with /", quoted(text)));
     }
     let ends_whole = matches!(is, TextMatch::Exact(_) | TextMatch::Suffix(_));
     let dots = ["/./", "/../"].iter().any(|dots| text.contains(dots))
         || (ends_whole && ["/.", "/.."].iter().any(|dots| text.ends_with(dots)));
     if text.contains("//") || dots {
         return Some(format!(
-            "{text:?} never matches: rules see the path with dot segments resolved and repeated slashes merged"
+            "{} never matches: rules see the path with dot segments resolved and repeated slashes merged",
+            quoted(text)
         ));
     }
     if text.contains(['?', '#']) {
-        return Some(format!("{text:?}: rules see the path without query and fragment"));
+        return Some(format!("{}: rules see the path without query and fragment", quoted(text)));
     }
     let escaped = |(at, _): (usize, &str)| {
         let digits = text.as_bytes().get(at + 1..at + 3);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     match text.match_indices('%').any(escaped) {
-        true => {
-            Some(format!("{text:?} never matches: rules see the path percent-decoded; write the characters themselves"))
-        }
+        true => Some(format!(
+            "{} never matches: rules see the path percent-decoded; write the characters themselves",
+            quoted(text)
+        )),
         false => None,
     }
 }
@@ -133,7 +136,8 @@ fn wrong_host(name: &str) -> Option<String> {
     };
     if plain.is_empty() || name.len() > 255 || !legal || plain.starts_with('.') || plain.ends_with('.') {
         return Some(format!(
-            "{name:?} is not a host such as www.example.com, *.example.com, 10.0.0.1 or [2001:db8::1], without port"
+            "{} is not a host such as www.example.com, *.example.com, 10.0.0.1 or [2001:db8::1], without port",
+            quoted(name)
         ));
     }
     None
@@ -147,18 +151,21 @@ fn is_token(text: &str, max: usize) -> bool {
 
 fn wrong_method(name: &str) -> Option<String> {
     let legal = is_token(name, 32) && !name.bytes().any(|b| b.is_ascii_lowercase());
-    (!legal).then(|| format!("{name:?} is not a method such as GET, in capitals"))
+    (!legal).then(|| format!("{} is not a method such as GET, in capitals", quoted(name)))
 }
 
 fn wrong_named(named: &Named) -> Option<String> {
     if !is_token(&named.name, NAME_MAX) {
-        return Some(format!("{:?} is not a name: 1 to {NAME_MAX} letters, digits and !#$%&'*+-.^_`|~", named.name));
+        return Some(format!(
+            "{} is not a name: 1 to {NAME_MAX} letters, digits and !#$%&'*+-.^_`|~",
+            quoted(&named.name)
+        ));
     }
     named.is.text().and_then(|text| wrong_text(text, RULE_TEXT_MAX))
 }
 
 fn wrong_cookie_value(is: &TextMatch) -> Option<String> {
-    is.text().filter(|text| text.contains(';')).map(|text| format!("{text:?} never matches: ; ends a cookie"))
+    is.text().filter(|text| text.contains(';')).map(|text| format!("{} never matches: ; ends a cookie", quoted(text)))
 }
 
 fn check_action(action: &Action, field: &str) -> Result<(), AcmError> {
@@ -211,6 +218,13 @@ pub fn check_group(group: &Group) -> Result<(), AcmError> {
         Some(name) if !is_token(name, NAME_MAX) => return Err(not_a_cookie("hash.cookie", name)),
         _ => {}
     }
+    if hash.bounded_load.is_some() && !group.scheduler.hashes() {
+        let why = format!(
+            "{} gives nobody a share that could be bounded; choose source-hash, url-hash or cookie-hash, or set no bound",
+            group.scheduler
+        );
+        return Err(AcmError::invalid("hash.bounded_load", why));
+    }
     match &group.persist {
         Persistence::None => Ok(()),
         Persistence::Learn(learn) if !is_token(&learn.name, NAME_MAX) => {
@@ -238,7 +252,7 @@ fn check_insert(insert: &InsertCookie) -> Result<(), AcmError> {
 fn not_a_cookie(field: &str, name: &str) -> AcmError {
     AcmError::invalid(
         field,
-        format!("{name:?} is not a cookie's name: 1 to {NAME_MAX} letters, digits and !#$%&'*+-.^_`|~"),
+        format!("{} is not a cookie's name: 1 to {NAME_MAX} letters, digits and !#$%&'*+-.^_`|~", quoted(name)),
     )
 }
 
@@ -251,7 +265,7 @@ fn within(field: &str, span: Span, max: Span) -> Result<(), AcmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie};
+    use super::super::{Case, Content, DropShare, HashOptions, LearnCookie, LoadFactor, Strangers};
     use super::*;
     use crate::acm::words::ServiceKey;
 
@@ -354,6 +368,8 @@ mod tests {
         assert!(refused(SetService { content: Some(Content::Http), ..udp.clone() }));
         assert!(refused(SetService { scheduler: Some(Scheduler::UrlHash), ..udp.clone() }));
         assert!(refused(SetService { default_action: Some(Action::Reset), ..udp.clone() }));
+        assert!(refused(SetService { strangers: Some(Strangers::Reset), ..udp.clone() }));
+        assert!(!refused(SetService { strangers: Some(Strangers::Default), ..udp.clone() }));
         assert!(!refused(SetService { rules: Some(vec![]), content: Some(Content::None), ..udp }));
     }
 
@@ -361,6 +377,7 @@ mod tests {
     fn a_group_is_checked_as_a_whole() {
         let hash = |hash| Group { hash, ..Group::default() };
         let persist = |persist| Group { persist, ..Group::default() };
+        let bounded = HashOptions { bounded_load: LoadFactor::new(1.25).ok(), ..HashOptions::default() };
         let insert = InsertCookie {
             name: "acm".into(),
             max_age: None,
@@ -373,6 +390,9 @@ mod tests {
             (Group { scheduler: Scheduler::CookieHash, ..Group::default() }, "hash.cookie"),
             (hash(HashOptions { fallback: Scheduler::UrlHash, ..HashOptions::default() }), "hash.fallback"),
             (hash(HashOptions { cookie: Some("a=b".into()), ..HashOptions::default() }), "hash.cookie"),
+            (hash(bounded.clone()), "hash.bounded_load"),
+            (Group { scheduler: Scheduler::SourceHash, hash: bounded.clone(), ..Group::default() }, "none"),
+            (Group { scheduler: Scheduler::UrlHash, hash: bounded, ..Group::default() }, "none"),
             (persist(Persistence::Insert(insert.clone())), "none"),
             (
                 persist(Persistence::Insert(InsertCookie { same_site: SameSite::None, ..insert.clone() })),

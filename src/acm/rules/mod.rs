@@ -2,8 +2,8 @@
 //!
 //! A service's rules are ordered and the first that matches decides. All conditions of a rule must hold; a rule
 //! without conditions matches everything. A `drop` rule takes its share of what it matches, the rest goes on to the
-//! rules below it. What no rule decides goes to the service's default action, and so does everything that is not
-//! HTTP/1 on an HTTP service: one cannot ask a stranger for his path.
+//! rules below it. What no rule decides goes to the service's default action. A client that speaks something else
+//! than the service reads is a *stranger*: one cannot ask him for his path. [`Strangers`] says what becomes of him.
 //!
 //! Not here: how rules are evaluated quickly (the room `content`) or obviously ([`model`](super::model)). [`check`]
 //! says what is acceptable, [`edit`] changes a list of rules in place. No word assumes an address family.
@@ -22,6 +22,7 @@ use super::words::{DropMode, Scheduler, default_group};
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::{cut, quoted};
 
 /// How far a service looks into what its clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,6 +40,15 @@ pub enum Content {
 impl Content {
     /// Every mode, for help texts.
     pub const ALL: [Content; 3] = [Content::None, Content::Http, Content::Tls];
+
+    /// What it reads, for people.
+    pub fn language(self) -> &'static str {
+        match self {
+            Content::None => "nothing",
+            Content::Http => "HTTP",
+            Content::Tls => "TLS",
+        }
+    }
 
     /// The name used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -70,6 +80,32 @@ impl Switching {
         match self {
             Switching::PerRequest => "per-request",
             Switching::FirstRequest => "first-request",
+        }
+    }
+}
+
+/// What becomes of a client that does not speak what the service reads: not HTTP/1 on an `http` service (TLS, HTTP/2
+/// without asking, anything else), not TLS on a `tls` service. No rule can look at him, so with `default` rules that
+/// reset or drop are no access control: who wants past them speaks something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strangers {
+    /// The default action decides, as far as it needs no HTTP: a redirect is a reset.
+    #[default]
+    Default,
+    /// The connection is reset.
+    Reset,
+}
+
+impl Strangers {
+    /// Both, for help texts.
+    pub const ALL: [Strangers; 2] = [Strangers::Default, Strangers::Reset];
+
+    /// The name used on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strangers::Default => "default",
+            Strangers::Reset => "reset",
         }
     }
 }
@@ -144,6 +180,20 @@ pub enum Condition {
     Sni(String),
     /// A protocol the TLS client hello offers, such as `h2`.
     Alpn(String),
+}
+
+impl Condition {
+    /// True if a service that looks so far sees what this is about; else it never holds there.
+    pub fn is_seen_with(&self, content: Content) -> bool {
+        match self {
+            Condition::Sni(_) | Condition::Alpn(_) => content == Content::Tls,
+            Condition::Path(_)
+            | Condition::Host(_)
+            | Condition::Method(_)
+            | Condition::Header(_)
+            | Condition::Cookie(_) => content == Content::Http,
+        }
+    }
 }
 
 impl fmt::Display for Condition {
@@ -335,8 +385,8 @@ impl fmt::Display for LoadFactor {
 impl FromStr for LoadFactor {
     type Err = NotALoadFactor;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value: f64 = text.trim().parse().map_err(|_| NotALoadFactor(text.to_owned()))?;
-        LoadFactor::new(value).map_err(|_| NotALoadFactor(text.to_owned()))
+        let value: f64 = text.trim().parse().map_err(|_| NotALoadFactor(cut(text)))?;
+        LoadFactor::new(value).map_err(|_| NotALoadFactor(cut(text)))
     }
 }
 
@@ -366,7 +416,7 @@ pub struct HashOptions {
     /// into requests: one of the schedulers that need no request.
     pub fallback: Scheduler,
     /// Bounds the load of each member (Mirrokni et al., "Consistent Hashing with Bounded Loads", 2016), for every hashing
-    /// scheduler. Without it a hot key makes a hot server.
+    /// scheduler; with another one it is refused. Without it a hot key makes a hot server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bounded_load: Option<LoadFactor>,
 }
@@ -493,14 +543,19 @@ macro_rules! named_words {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 <$type>::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| {
                     let known: Vec<_> = <$type>::ALL.iter().map(|word| word.as_str()).collect();
-                    format!("`{text}` is not {}; choose one of {}", $what, known.join(", "))
+                    format!("{} is not {}; choose one of {}", quoted(text), $what, known.join(", "))
                 })
             }
         }
     )*};
 }
 
-named_words!(Content: "a content mode", Switching: "a way of switching", UrlPart: "a part of a URL");
+named_words!(
+    Content: "a content mode",
+    Switching: "a way of switching",
+    Strangers: "a way with strangers",
+    UrlPart: "a part of a URL"
+);
 
 #[cfg(test)]
 mod tests {

@@ -19,13 +19,14 @@ use clap::{Args, ValueEnum};
 
 use super::connection::credentials;
 use super::failure::Failure;
-use super::output::{self, printable, table};
+use super::output::{self, table};
 use super::signals;
 use crate::acm::conformance::{Case, Ending, Plan, Room, cases, judge};
 use crate::acm::connect::{Connect as _, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::acm::recent::Recent;
 use crate::acm::words::ServiceKey;
+use crate::base::text::escaped;
 use crate::driver::url::DriverUrl;
 use crate::driver::{Driver, Registry, haproxy};
 use guest::{Company, Guest, Judged, Services};
@@ -256,7 +257,7 @@ impl Progress {
     }
 
     fn at(&mut self, done: usize, name: &str) {
-        let line = format!("{done} of {} cases done; now: {}", self.cases, printable(name));
+        let line = format!("{done} of {} cases done; now: {}", self.cases, escaped(name));
         let mut err = io::stderr().lock();
         if self.is_watched {
             let _ = write!(err, "\r\u{1b}[K{line}");

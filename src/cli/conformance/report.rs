@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::acm::conformance::{Case, Ending};
 use crate::acm::error::Feature;
-use crate::cli::output::printable;
+use crate::base::text::escaped;
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,7 +93,7 @@ impl CaseReport {
     fn because(&self) -> String {
         let feature = self.feature.map(|feature| feature.to_string());
         let words: Vec<_> = feature.as_deref().into_iter().chain(self.why.as_deref()).collect();
-        printable(&words.join(": "))
+        escaped(&words.join(": "))
     }
 }
 
@@ -120,7 +120,7 @@ impl Report {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let mut out = format!("conformance of {} through the driver {}\n\n", printable(&self.target), self.driver);
+        let mut out = format!("conformance of {} through the driver {}\n\n", escaped(&self.target), self.driver);
         for case in &self.cases {
             let word = match case.outcome {
                 Outcome::Passed => "passed",
@@ -133,7 +133,7 @@ impl Report {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {word:7}  {}{separator}{because}", case.name);
             for line in &case.transcript {
-                let _ = writeln!(out, "           | {}", printable(line));
+                let _ = writeln!(out, "           | {}", escaped(line));
             }
         }
         let Counts { passed, cannot, skipped, failed } = self.counts;

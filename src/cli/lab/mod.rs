@@ -16,6 +16,7 @@ use self::node::NodeCommand;
 use super::failure::{self, Failure};
 use super::output::Style;
 use super::signals::stop_requested;
+use crate::base::text::quoted;
 use crate::lab::owner::{self, LabFile};
 use crate::lab::promises::Promises;
 use crate::lab::{SERVERS_MAX, VIP, content, failover, namespace, rolling, rootless, story};
@@ -263,7 +264,7 @@ fn find(pid: Option<u32>) -> Result<LabFile, Failure> {
 fn exec(pid: Option<u32>, node: &str, command: &[std::ffi::OsString]) -> Result<ExitCode, Failure> {
     let lab = find(pid)?;
     if !lab.nodes.iter().any(|known| known == node) {
-        return Err(Failure::Setup(format!("there is no node `{node}`; there are {}", lab.nodes.join(", "))));
+        return Err(Failure::Setup(format!("there is no node {}; there are {}", quoted(node), lab.nodes.join(", "))));
     }
     let entered = match lab.rootless {
         true => rootless::join(lab.pid),

@@ -12,6 +12,7 @@ use crate::acm::connect::{Credentials, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::base::id::Name;
 use crate::base::span::Span;
+use crate::base::text::cut;
 use crate::beacon::config::{self as control_plane, KeyConfig, NetworkConfig};
 use crate::beacon::key::{KeyId, KeyRing, VipRange};
 use crate::beacon::message::NodeId;
@@ -232,7 +233,7 @@ impl SwitchConfig {
                 Ok(format!("{}{sign}owner={group}", self.url))
             }
             (Driver::Foundry, Some(owner)) if owner != group.as_str() => {
-                Err(format!("owner={owner} is not this manager's group `{group}`; leave it out"))
+                Err(format!("owner={} is not this manager's group `{group}`; leave it out", cut(owner)))
             }
             _ => Ok(self.url.clone()),
         }

@@ -13,7 +13,7 @@ use super::name::Kind;
 use super::plan::{self, FOREIGN, Rules, is_ours, key_of, profile_of, weight_of};
 use super::screen::{PortRow, PortState, Table};
 use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, RuleRow, ServiceRow, State};
-use crate::acm::rules::{Rule, Switching};
+use crate::acm::rules::{Rule, Strangers, Switching};
 use crate::acm::words::{BindingKey, Group, HealthProfile, Refusal, ServiceKey, default_group};
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 
@@ -198,6 +198,7 @@ impl Snapshot<'_> {
             content: wants.content,
             switching: Switching::default(),
             default_action: wants.default_action,
+            strangers: Strangers::Default,
             rules: wants.rules.into_iter().map(|rule| RuleRow { hits: hits(&rule), rule }).collect(),
             health: HealthProfile::default(),
             when_none: Refusal::Silent,

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::text::quoted;
+
 /// A HAProxy version, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
@@ -144,7 +146,7 @@ pub(super) fn backend(name: &str, answer: &str) -> Result<SeenBackend, NotATable
     let mut servers = Vec::with_capacity(by_id.len());
     for row in csv(statistics)? {
         if row.text("pxname")? != name {
-            return Err(format!("it is about `{}`", short(row.text("pxname")?)));
+            return Err(format!("it is about {}", quoted(row.text("pxname")?)));
         }
         match row.text("type")? {
             "1" => found = Some((row.number("iid")?, row.optional("algo").to_owned(), row.number("stot")?)),
@@ -217,12 +219,8 @@ impl Row<'_> {
 
     fn number<T: std::str::FromStr>(&self, column: &str) -> Result<T, NotATable> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| format!("`{}` is not a {column}", short(text)))
+        text.parse().map_err(|_| format!("{} is not a {column}", quoted(text)))
     }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// `show servers state`: a version, a head that begins with `#`, and a row a line, all separated by spaces.
@@ -230,7 +228,7 @@ fn servers_state(text: &str) -> Result<Vec<Row<'_>>, NotATable> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     match lines.next() {
         Some("1") => {}
-        Some(other) => return Err(format!("`{}` is not the version of a table of servers", short(other))),
+        Some(other) => return Err(format!("{} is not the version of a table of servers", quoted(other))),
         None => return Err("there is no table of servers in it".into()),
     }
     let head = lines.next().and_then(|line| line.strip_prefix("# ")).ok_or("the table of servers has no head")?;
@@ -244,7 +242,7 @@ fn servers_state(text: &str) -> Result<Vec<Row<'_>>, NotATable> {
 /// A row with fewer cells than columns was cut off.
 fn cut<'a>(line: &str, columns: &[&str], row: Row<'a>) -> Result<Row<'a>, NotATable> {
     if row.cells.len() < columns.len() {
-        return Err(format!("the row `{}` breaks off", short(line)));
+        return Err(format!("the row {} breaks off", quoted(line)));
     }
     Ok(row)
 }
@@ -264,15 +262,15 @@ fn cells(line: &str) -> Result<Vec<std::borrow::Cow<'_, str>>, NotATable> {
     loop {
         let (cell, after) = match rest.strip_prefix('"') {
             None => rest.split_once(',').map_or((rest.into(), None), |(cell, after)| (cell.into(), Some(after))),
-            Some(quoted) => {
-                let end = closing_quote(quoted).ok_or_else(|| format!("a quote is not closed in `{}`", short(line)))?;
-                let after = &quoted[end + 1..];
+            Some(inside) => {
+                let end = closing_quote(inside).ok_or_else(|| format!("a quote is not closed in {}", quoted(line)))?;
+                let after = &inside[end + 1..];
                 let after = match after.strip_prefix(',') {
                     None if after.is_empty() => None,
-                    None => return Err(format!("text after a quote in `{}`", short(line))),
+                    None => return Err(format!("text after a quote in {}", quoted(line))),
                     some => some,
                 };
-                (quoted[..end].replace("\"\"", "\"").into(), after)
+                (inside[..end].replace("\"\"", "\"").into(), after)
             }
         };
         found.push(cell);

@@ -6,7 +6,7 @@ use super::answer::{Seen, SeenBackend};
 use super::name::{Check, ServerName};
 use super::profile::{Mapped, Removal};
 use crate::acm::list::{BindingRow, GroupRow, ServiceRow, State};
-use crate::acm::rules::{Action, Content, Switching};
+use crate::acm::rules::{Action, Content, Strangers, Switching};
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::{BindingId, Name, ServiceId};
 
@@ -219,6 +219,7 @@ impl Backend {
             content: Content::None,
             switching: Switching::default(),
             default_action: Action::default_action(),
+            strangers: Strangers::Default,
             groups: scheduler.map(group).into_iter().collect(),
             drops: vec![],
             rules: vec![],

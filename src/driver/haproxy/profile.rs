@@ -7,6 +7,7 @@ use crate::acm::error::AcmError;
 use crate::acm::table::check_endpoint;
 use crate::acm::words::ServiceKey;
 use crate::base::addr::Protocol;
+use crate::base::text::quoted;
 use crate::driver::url::{DriverUrl, Place};
 
 /// What an address of an HAProxy says.
@@ -66,7 +67,7 @@ impl TryFrom<&DriverUrl> for Profile {
 
     fn try_from(url: &DriverUrl) -> Result<Profile, AcmError> {
         url.only_options(OPTIONS)?;
-        let wrong = |why: &str| AcmError::invalid("switch", format!("`{url}`: {why}"));
+        let wrong = |why: &str| AcmError::invalid("switch", format!("{}: {why}", quoted(&url.to_string())));
         let place = match (url.scheme(), url.place()) {
             ("unix", Place::Path(path)) => SocketPlace::Unix(path.clone()),
             ("tcp", Place::Host { user: None, host, port: Some(port) }) => SocketPlace::Tcp(host.clone(), *port),
@@ -99,7 +100,7 @@ fn mapped(text: &str) -> Result<Mapped, AcmError> {
     let wrong = |why: String| AcmError::invalid("vip", why);
     let (service, backend) = text
         .split_once('=')
-        .ok_or_else(|| wrong(format!("`{text}` is not VIP:PORT=BACKEND, for example 10.0.0.100:80=web")))?;
+        .ok_or_else(|| wrong(format!("{} is not VIP:PORT=BACKEND, for example 10.0.0.100:80=web", quoted(text))))?;
     let service: ServiceKey = service.parse().map_err(|why| wrong(format!("{why}")))?;
     check_endpoint("vip", service.addr)?;
     if service.protocol != Protocol::Tcp {
@@ -108,7 +109,7 @@ fn mapped(text: &str) -> Result<Mapped, AcmError> {
     // What HAProxy allows in a proxy's name; nothing of it can end a command.
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     if backend.is_empty() || !backend.bytes().all(legal) {
-        return Err(wrong(format!("`{backend}` is not the name of a backend (A-Z a-z 0-9 - _ . :)")));
+        return Err(wrong(format!("{} is not the name of a backend (A-Z a-z 0-9 - _ . :)", quoted(backend))));
     }
     Ok(Mapped { service, backend: backend.to_owned() })
 }

@@ -7,7 +7,7 @@ use super::super::keeping::Led;
 use super::super::{Out, Plane};
 use super::connection::{Connection, Pending, Stage, Watch};
 use super::persist::Persist;
-use crate::acm::rules::{Action, Persistence, Switching, Turned};
+use crate::acm::rules::{Action, Persistence, Strangers, Switching, Turned};
 use crate::acm::words::Group;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
@@ -68,7 +68,9 @@ impl Plane {
         }
         match step {
             Step::More => {
-                if connection.head_due.is_none() && !bytes.is_empty() {
+                // The one empty line that may stand before a request is none that has begun: old clients send it
+                // behind a body (RFC 9112, section 2.2), and their next request may come much later.
+                if connection.head_due.is_none() && !b"\r\n".starts_with(bytes) {
                     connection.head_due = Some(now + self.splices.config.head_deadline);
                 }
                 Turn::Incomplete
@@ -181,11 +183,12 @@ impl Plane {
         course
     }
 
-    /// One cannot ask a stranger for his path: the default action, as far as it needs no HTTP.
+    /// One cannot ask a stranger for his path: the default action, as far as it needs no HTTP, unless he is reset.
     fn course_of_stranger(&mut self, service: u32) -> Course {
-        match &self.services.service(service).row.default_action {
-            Action::Group(name) => Course::Group(name.clone(), None, None),
-            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Course::Reset,
+        let row = &self.services.service(service).row;
+        match (row.strangers, &row.default_action) {
+            (Strangers::Default, Action::Group(name)) => Course::Group(name.clone(), None, None),
+            _ => Course::Reset,
         }
     }
 

@@ -6,6 +6,7 @@ use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
 use super::connection::{Connection, Gone, Stage};
+use crate::acm::words;
 use crate::base::time::Time;
 use crate::content::answer;
 use crate::content::head::Kind;
@@ -30,10 +31,11 @@ impl Plane {
         }
     }
 
-    /// There is no server for what the client asks.
+    /// There is no server for what the client asks: 503 where there is HTTP to say it in, unless the service resets.
     pub(super) fn no_server(&mut self, connection: &mut Connection, kind: Kind, now: Time, out: &mut Out) {
         self.counters.add(Counter::ContentNoServer);
-        match connection.is_tls {
+        let resets = self.services.service(connection.service).row.when_none == words::Refusal::Reset;
+        match connection.is_tls || resets {
             true => self.reset_whole(connection, out),
             false => self.say(connection, answer::unavailable(kind), now, out),
         }

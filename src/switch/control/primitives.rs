@@ -352,6 +352,7 @@ fn set_content(service: &mut Service, set: &SetService) -> Result<(), AcmError> 
     if let Some(action) = &set.default_action {
         service.default_action = action.clone();
     }
+    service.strangers = set.strangers.unwrap_or(service.strangers);
     let rules = match (&set.rules, &set.edit) {
         (Some(rules), _) => rules.clone(),
         (None, Some(edit)) => edited(&service.rules, edit)?,

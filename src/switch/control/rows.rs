@@ -68,6 +68,7 @@ fn service_row(service: &Service, tally: &Tally, now: Time) -> ServiceRow {
         content: service.content,
         switching: service.switching,
         default_action: service.default_action.clone(),
+        strangers: service.strangers,
         rules: rules.collect(),
         health: (*service.health).clone(),
         when_none: service.when_none,
