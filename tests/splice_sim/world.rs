@@ -168,8 +168,11 @@ impl World {
     pub(crate) fn new(plan: Plan, trace: bool) -> World {
         let now = Time::from_secs(1);
         // smoltcp waits up to a minute before it sends again.
-        let timeouts =
-            Timeouts { closed: Duration::from_secs(150), established: Duration::from_secs(1000), ..Timeouts::default() };
+        let timeouts = Timeouts {
+            closed: Duration::from_secs(150),
+            established: Duration::from_secs(1000),
+            ..Timeouts::default()
+        };
         let content = ContentConfig {
             connections_max: 16,
             held_max: 1 << 20,

@@ -44,7 +44,7 @@ impl Plane {
         connection.active = None;
         connection.pending = None;
         self.end_parked(connection, now, out);
-        self.drop_held(connection);
+        connection.held = None;
         connection.watch = None;
         connection.head = None;
         connection.head_due = Some(now + HEARD_OUT);
