@@ -295,6 +295,26 @@ pub const ROWS: &[Row] = &[
         assert_eq!(rig.c(seg(C, VIP80, "A", 201, first, "")), Verdict::Held);
         rig.nothing_sent();
     }),
+    ("a response's bytes behind a gap are counted, and bounded in all", || {
+        let mut rig = Rig::with_config(|config| config.content.held_max = 1).serving_content(1);
+        let (_, port) = spliced(&mut rig, GET);
+        let end = 101 + GET.len() as u32;
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        rig.s(port, seg(R1, C, "PA", 7000, end, head));
+        let chunk = 7000 + head.len() as u32;
+        rig.settle();
+        assert_eq!(rig.plane.content_held(), 0);
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk + 3, end, "abc")), Verdict::Forwarded);
+        assert!(rig.plane.content_held() >= 6);
+        let further = rig.s(port, seg(R1, C, "PA", chunk + 8, end, "0\r\n"));
+        assert_eq!(further, Verdict::Dropped(Counter::ContentHeldFull));
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk, end, "3\r\n")), Verdict::Forwarded, "what is missing has room");
+        assert_eq!(rig.plane.content_held(), 0);
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk + 8, end, "0\r\n")), Verdict::Forwarded);
+        assert!(rig.plane.content_held() > 0);
+        rig.s(port, seg(R1, C, "RA", chunk + 11, end, ""));
+        assert_eq!(rig.plane.content_held(), 0, "and none is left behind");
+    }),
     ("requests go where their rules say, and servers are kept for later", || {
         let mut rig = two_groups();
         let one = "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n";

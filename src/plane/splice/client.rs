@@ -163,9 +163,7 @@ impl Plane {
         }
         let start = connection.client_next;
         let held = connection.held.get_or_insert_with(|| Box::new(Held::new(start)));
-        let before = held.footprint();
         let taken = held.take(packet.tcp.seq, packet.payload(), usize::MAX);
-        self.splices.held += held.footprint() - before;
         if taken.is_err() {
             self.counters.add(Counter::ContentConflict);
             self.reset_whole(connection, out);
@@ -410,7 +408,7 @@ impl Plane {
         if let Some(held) = &mut connection.held {
             held.truncate(passed);
             if held.in_order().is_empty() {
-                self.drop_held(connection);
+                connection.held = None;
             }
         }
     }

@@ -83,6 +83,8 @@ pub(super) struct Connection {
     pub(super) active: Option<u32>,
     pub(super) next_leg: u32,
     pub(super) held: Option<Box<Held>>,
+    /// What of [`Connection::footprint`] is counted among all held bytes.
+    pub(super) counted: usize,
     /// Up to where held bytes were sent to the server in use.
     pub(super) sent: Seq,
     /// Reads the head at hand, once a part of it has come.
@@ -244,6 +246,12 @@ impl Connection {
     /// True while bytes of the client's wait here for a server's acknowledgement.
     pub(super) fn owes_server(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.start() < self.passed && !held.in_order().is_empty())
+    }
+
+    /// Memory taken by bytes that are held: of requests, and of a response behind a gap.
+    pub(super) fn footprint(&self) -> usize {
+        let ahead = self.watch.as_ref().and_then(|watch| watch.ahead.as_ref());
+        [self.held.as_ref(), ahead].into_iter().flatten().map(|held| held.footprint()).sum()
     }
 
     /// When something is to be done at the latest.

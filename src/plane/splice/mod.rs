@@ -40,7 +40,7 @@
 //! segments smaller (`errors`).
 //!
 //! **Bounds.** Connections: [`ContentConfig::connections_max`]; at the bound those already closed make room, then newcomers
-//! are refused. Held bytes: 16 KiB and 16 pieces a connection, [`ContentConfig::held_max`] in all. A head has a deadline.
+//! are refused. Held bytes: 16 KiB and 16 pieces a connection each way, [`ContentConfig::held_max`] in all. A head has a deadline.
 //!
 //! In the flow table a content connection has one entry for the client's side and one for each server connection, whose
 //! state is [`TcpState::Content`]; L4 packets meet no other look-up than before. Not here: what heads and bodies mean
@@ -88,7 +88,7 @@ use graves::Graves;
 pub struct ContentConfig {
     /// Connections held; some 700 bytes each while nothing is held of their requests.
     pub connections_max: usize,
-    /// Bytes held of all requests together.
+    /// Bytes held together, of all requests, and of responses behind gaps where every byte must be read.
     pub held_max: usize,
     /// Bounds of a request's head.
     pub head: Limits,
@@ -172,7 +172,9 @@ impl Splices {
         }))
     }
 
-    fn release(&mut self, place: u32) {
+    /// A place is free again; so many held bytes were counted for its connection.
+    fn release(&mut self, place: u32, counted: usize) {
+        self.held -= counted;
         self.connections[place as usize] = None;
         self.uses[place as usize] = self.uses[place as usize].wrapping_add(1);
         self.free.push(place);
@@ -278,6 +280,9 @@ impl Plane {
             self.part_with(connection, now, out);
             return;
         }
+        let footprint = connection.footprint();
+        self.splices.held = self.splices.held - connection.counted + footprint;
+        connection.counted = footprint;
         let due = connection.due(self.idle_time(connection.stage));
         self.splices.arm(&mut connection, due);
         let place = connection.place as usize;
@@ -294,7 +299,7 @@ impl Plane {
         self.splices.capacity()
     }
 
-    /// Memory taken by held bytes of requests.
+    /// Memory taken by held bytes of requests, and of responses behind gaps.
     pub fn content_held(&self) -> usize {
         self.splices.held
     }

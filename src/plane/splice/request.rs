@@ -344,7 +344,6 @@ impl Plane {
         let Some(held) = connection.held.take() else { return };
         let turn = self.read_head(connection, held.in_order(), held.start(), now, out);
         if connection.stage == Stage::Answering || connection.gone.is_some() {
-            self.splices.held -= held.footprint();
             return;
         }
         connection.held = Some(held);

@@ -182,7 +182,7 @@ impl Plane {
         let is_empty = held.is_empty();
         connection.sent = connection.sent.max(held.start());
         if is_empty {
-            self.drop_held(connection);
+            connection.held = None;
         }
         if has_moved {
             connection.tries = 0;
@@ -192,13 +192,6 @@ impl Plane {
             connection.resend_at = None;
         } else if has_moved || connection.sent < connection.passed {
             self.replay(connection, now, out);
-        }
-    }
-
-    /// Frees what is held.
-    pub(super) fn drop_held(&mut self, connection: &mut Connection) {
-        if let Some(held) = connection.held.take() {
-            self.splices.held -= held.footprint();
         }
     }
 }

@@ -179,6 +179,7 @@ impl Plane {
         now: Time,
         out: &mut Out,
     ) -> Result<(), Verdict> {
+        let has_room = self.splices.held < self.splices.config.held_max;
         let Some(watch) = &mut connection.watch else { return Ok(()) };
         if to <= watch.read {
             return Ok(());
@@ -191,7 +192,7 @@ impl Plane {
             if let Some(fault) = packet.fault() {
                 return Err(Verdict::Dropped(fault));
             }
-            match watch.read_on(from, packet.payload().get(part).unwrap_or_default()) {
+            match watch.read_on(from, packet.payload().get(part).unwrap_or_default(), has_room) {
                 Some(true) => {}
                 // More than a response, or another than before: nobody can tell what it is.
                 Some(false) => {
@@ -203,7 +204,11 @@ impl Plane {
                     // Too far behind a gap where every byte must be read: the server hears what is missing.
                     let leg = connection.leg(id).cloned();
                     leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
-                    return Err(Verdict::Dropped(Counter::ContentGap));
+                    return Err(Verdict::Dropped(if has_room {
+                        Counter::ContentGap
+                    } else {
+                        Counter::ContentHeldFull
+                    }));
                 }
             }
         }
@@ -370,16 +375,19 @@ impl Plane {
 
 impl Watch {
     /// Reads on with bytes that begin at `from`, keeping what lies behind a gap. False if the response cannot be followed
-    /// any more; `None` if there is no room to keep them.
-    fn read_on(&mut self, from: Seq, bytes: &[u8]) -> Option<bool> {
+    /// any more; `None` if there is no room to keep them, here or (`has_room`) in all.
+    fn read_on(&mut self, from: Seq, bytes: &[u8], has_room: bool) -> Option<bool> {
         if self.ahead.is_none() && from <= self.read {
             let fresh = bytes.get(self.read.after(from) as usize..).unwrap_or_default();
             return Some(self.feed(fresh));
         }
         let read = self.read;
+        if from > read && !has_room {
+            return None;
+        }
         let ahead = self.ahead.get_or_insert_with(|| Box::new(Held::new(read)));
-        let has_room = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
-        if !has_room || (from > read && ahead.is_full()) {
+        let is_near = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
+        if !is_near || (from > read && ahead.is_full()) {
             return None;
         }
         if ahead.take(from, bytes, HELD_MAX).is_err() {

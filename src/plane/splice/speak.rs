@@ -46,7 +46,7 @@ impl Plane {
         connection.active = None;
         connection.pending = None;
         self.end_parked(connection, now, out);
-        self.drop_held(connection);
+        connection.held = None;
         connection.watch = None;
         connection.persist = None;
         connection.head = None;
