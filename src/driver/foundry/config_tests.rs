@@ -138,7 +138,8 @@ end
 fn content_is_read_as_far_as_it_has_words() {
     let config = read(BY_HOST).unwrap();
     let wants = config.wants("vs200", 80);
-    let rules: Vec<_> = wants.rules.iter().map(|rule| format!("{}: {} {}", rule.name, rule.when[0], rule.then)).collect();
+    let rules: Vec<_> =
+        wants.rules.iter().map(|rule| format!("{}: {} {}", rule.name, rule.when[0], rule.then)).collect();
     assert_eq!(
         rules,
         ["domA: host is \"www.domaina.example\" group 1", "domB: host is \"www.domainb.example\" group 2"]
