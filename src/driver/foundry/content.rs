@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::command::{BlockKind, Command, Pair, ServerName};
 use super::config::{BoxConfig, RealPort};
+use super::name;
 use super::personality::Personality;
 use super::plan::{Planner, VirtualAt, hands_off, shared_option, unsupported};
 use crate::acm::error::{AcmError, Feature};
@@ -37,6 +38,13 @@ fn assign<T: Clone>(slot: &mut T, wanted: Option<&T>) {
 }
 
 impl Planner<'_> {
+    /// Whether a call makes sense beside what there is, whatever the box has words for.
+    pub(super) fn check_content(&self, set: &SetService) -> Result<(), AcmError> {
+        let server = name::encode(name::Kind::Virtual, set.service.vip());
+        let plain = self.config.plain(&server);
+        merged(&self.config.wants(&server, set.service.addr.port()), set, (plain, plain)).map(drop)
+    }
+
     /// What a call asks of a service's content and groups. `old` is how its virtual server chose so far, `new` how it
     /// will: groups of which nothing was said go along.
     pub(super) fn set_content(
@@ -190,7 +198,7 @@ impl Planner<'_> {
         if others.into_iter().any(is_switched) {
             return shared_option("group", ip.unwrap_or(service.vip()), group);
         }
-        let ip = ip.or_else(|| super::name::decode(super::name::Kind::Real, &pair.real)).unwrap_or(service.vip());
+        let ip = ip.or_else(|| name::decode(name::Kind::Real, &pair.real)).unwrap_or(service.vip());
         if let Some(now) = now.filter(|_| *wanted == default_group()) {
             self.push(Command::NoGroupId(pair.clone(), ip, now));
             return Ok(());

@@ -528,6 +528,7 @@ impl<'a> Planner<'a> {
     }
 
     fn set_service(mut self, set: &SetService) -> Result<Plan, AcmError> {
+        self.check_content(set)?;
         if set.when_none == Some(Refusal::Reset) {
             return unsupported(Feature::Option, "when_none reset: a ServerIron stays silent");
         }
