@@ -257,7 +257,7 @@ fn rules_about_what_a_service_does_not_read_are_told() {
     warned(&format!("rule add {tls} --url-suffix .png --group images"), "--url-suffix");
     warned(&format!("rule add {tls} --sni shop.example --cookie-present sid --group images"), "--cookie-present");
     served.ok(&format!("rule add {tls} --sni shop.example --group images"));
-    served.ok(&format!("rule add 10.0.0.100:81 --sni shop.example --group images"));
+    served.ok("rule add 10.0.0.100:81 --sni shop.example --group images");
     let said = served.ok(&format!("explain {VIP} --sni shop.example"));
     assert_eq!(said.matches("never matches: this service reads HTTP").count(), 2, "{said}");
     assert!(said.contains("--sni changes nothing"), "{said}");

@@ -363,7 +363,9 @@ impl FoundrySwitch {
         if *command == Command::ConfigureTerminal || line == Command::ConfigureTerminal.to_string() {
             return Setback::Final(AcmError::Unreachable { why });
         }
-        if ["maximum", "max ", "full", "no more", "limit"].iter().any(|word| lower.contains(word)) {
+        // `successfully` is no `full`.
+        let is_full = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "full");
+        if is_full || ["maximum", "max ", "no more", "limit"].iter().any(|word| lower.contains(word)) {
             let max = lower.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty());
             let max = max.and_then(|digits| digits.parse().ok()).unwrap_or(0);
             return Setback::Final(AcmError::Full { what: why, max });
