@@ -308,14 +308,87 @@ fn a_roll_says_what_it_lacks() {
     for (config, more, code, says) in [
         ("/nonexistent/acm.toml", "", 1, "/nonexistent/acm.toml"),
         (&no_operator, "", 1, "operator = true"),
-        (&nobody, "--wait-healthy 1ms", 1, "--wait-healthy"),
-        (&nobody, "--drain 2days", 1, "--drain"),
+        (&nobody, "--wait-healthy 1ms", 2, "--wait-healthy"),
+        (&nobody, "--drain 2days", 2, "--drain"),
         (&nobody, "", 4, "no agent of `web` answered"),
     ] {
         let words = format!("roll web --config {config} {more}");
         let said = Said::of(acm(&words).output().unwrap(), &words);
         assert_eq!((said.code, said.err.lines().count(), said.out.as_str()), (code, 1, ""), "{words}: {said:?}");
         assert!(said.err.starts_with("acm: ") && said.err.contains(says), "{words}: {said:?}");
+    }
+    // No server is to blame for what is wrong here.
+    for words in [format!("roll web --config {no_operator}"), "managers --config /nonexistent/acm.toml".to_owned()] {
+        let said = Said::of(acm(&format!("{words} --json")).output().unwrap(), &words);
+        let problem: Value = serde_json::from_str(&said.err).unwrap();
+        assert_eq!((said.code, &problem["type"], problem.get("status")), (1, &"urn:acm:error:local".into(), None));
+    }
+}
+
+/// A place in a file is told in one way, whoever reads the file.
+#[test]
+fn places_in_files_are_told_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("acm.toml");
+    let long = "x".repeat(5000);
+    for (text, place) in [
+        ("# one\ngroup = 7\n".to_owned(), ": line 2: group: "),
+        (format!("group = \"{long}\"\n"), ": line 1: group: "),
+        ("group = \n".to_owned(), ": line 1: group: "),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for words in ["manager --config", "managers --config", "roll web --config", "run --bind web -- true --config"] {
+            let (verb, rest) = words.split_once(' ').unwrap();
+            let words = match rest.strip_suffix(" -- true --config") {
+                Some(bind) => format!("{verb} {bind} --config {} -- true", file.display()),
+                None => format!("{words} {}", file.display()),
+            };
+            let said = Said::of(acm(&words).output().unwrap(), &words);
+            let begins = format!("acm: {}{place}", file.display());
+            assert!(said.code == 1 && said.err.starts_with(&begins) && said.err.len() < 700, "{words}: {said:?}");
+        }
+    }
+    for (words, text) in
+        [("manager --config", "node = 1\nsign_with = 1\n"), ("run --bind web --config", "sign_with = 1\n")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let command = format!("{words} {}{}", file.display(), if words.starts_with("run") { " -- true" } else { "" });
+        let said = Said::of(acm(&command).output().unwrap(), &command);
+        assert!(said.err.starts_with(&format!("acm: {}: sign_with: ", file.display())), "{command}: {said:?}");
+    }
+}
+
+/// A command does not outlive its agent, however that ends.
+#[test]
+fn a_command_dies_with_its_agent() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (secret, config) = (dir.path().join("secret"), dir.path().join("agent.toml"));
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = "address = \"127.0.0.1\"\n[network]\npeers = [\"127.0.0.1:9\"]\n[[key]]\nid = 2\n";
+    std::fs::write(&config, format!("{text}secret_file = {secret:?}\n")).unwrap();
+    for pass in ["port", "socket"] {
+        let pid = dir.path().join(pass);
+        let mut agent = acm(&format!("run --bind web=10.0.0.100:80 --pass {pass} --config {}", config.display()));
+        agent.args(["--", "sh", "-c", "echo $$ > $0.new; mv $0.new $0; exec sleep 60"]).arg(&pid);
+        let mut agent = agent.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = |what: &str, mut holds: Box<dyn FnMut() -> bool>| {
+            let came = (0..500).any(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                holds()
+            });
+            assert!(came, "{pass}: {what}");
+        };
+        let file = pid.clone();
+        until("the command runs", Box::new(move || file.exists()));
+        let command = std::fs::read_to_string(&pid).unwrap();
+        // What has ended and is not yet waited for has nothing open any more.
+        let open = PathBuf::from(format!("/proc/{}/fd/0", command.trim()));
+        assert!(std::fs::symlink_metadata(&open).is_ok(), "{pass}: it runs");
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+        until("the command has died", Box::new(move || std::fs::symlink_metadata(&open).is_err()));
     }
 }
 

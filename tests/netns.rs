@@ -4,6 +4,9 @@
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+#[path = "support/lab.rs"]
+mod lab;
+
 use std::io;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,77 +14,16 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
-const ACM: &str = env!("CARGO_BIN_EXE_acm");
-const VIP: &str = "10.0.0.100:80";
-
-type Outcome = Result<(), Failed>;
+use lab::{ACM, Lab, Outcome, VIP, acm, expect, number, obstacle, run, text};
 
 /// A test's name and what it does.
 type Named = (&'static str, fn() -> Outcome);
 
-fn run(mut command: Command) -> io::Result<Output> {
-    command.stdin(Stdio::null()).output()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn acm(args: &[&str]) -> io::Result<Output> {
-    let mut command = Command::new(ACM);
-    command.args(args);
-    run(command)
-}
-
-/// A lab left running by `acm lab up`, taken down at the end.
-struct Lab {
-    pid: String,
-    socket: String,
-}
-
-impl Lab {
-    fn up(servers: u8) -> Result<Lab, Failed> {
-        let output = acm(&["lab", "up", "--servers", &servers.to_string(), "--json"])?;
-        if !output.status.success() {
-            return Err(text(&output).into());
-        }
-        let lab: Value = serde_json::from_slice(&output.stdout)?;
-        Ok(Lab { pid: lab["pid"].to_string(), socket: lab["socket"].as_str().unwrap_or_default().to_owned() })
-    }
-
-    fn command(&self, node: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(ACM);
-        command.args(["lab", "exec", "--lab", &self.pid, node, "--"]).args(words);
-        command
-    }
-
-    fn exec(&self, node: &str, words: &[&str]) -> io::Result<Output> {
-        run(self.command(node, words))
-    }
-
-    /// A verb against this lab's switch; its JSON.
-    fn verb(&self, words: &[&str]) -> Result<Value, Failed> {
-        let mut command = Command::new(ACM);
-        command.args(words).args(["--json", "--switch", &self.socket]);
-        let output = run(command)?;
-        if !output.status.success() {
-            return Err(format!("{words:?}: {}", text(&output)).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    /// A client process of the lab, its ledger read at the end.
-    fn load(&self, more: &[&str]) -> io::Result<std::process::Child> {
-        let mut words = vec!["acm", "lab", "node", "load", "--target", VIP];
-        words.extend(more);
-        self.command("client", &words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = acm(&["lab", "down", "--lab", &self.pid]);
-    }
+/// A client process of the lab, its ledger read at the end.
+fn load(lab: &Lab, more: &[&str]) -> io::Result<std::process::Child> {
+    let mut words = vec!["acm", "lab", "node", "load", "--target", VIP];
+    words.extend(more);
+    lab.command("client", &words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
 }
 
 /// Tells a load generator to stop and reads its final ledger.
@@ -96,14 +38,6 @@ fn final_ledger(mut load: std::process::Child) -> Result<Value, Failed> {
     }
 }
 
-fn number(value: &Value, field: &str) -> u64 {
-    value[field].as_u64().unwrap_or(u64::MAX)
-}
-
-fn expect(what: &str, holds: bool) -> Outcome {
-    if holds { Ok(()) } else { Err(what.to_owned().into()) }
-}
-
 fn total_of(lab: &Lab, real: &str) -> Result<u64, Failed> {
     let listing = lab.verb(&["list", VIP])?;
     let rows = listing["bindings"].as_array().cloned().unwrap_or_default();
@@ -112,9 +46,9 @@ fn total_of(lab: &Lab, real: &str) -> Result<u64, Failed> {
 
 /// Servers are removed and added back 20 times under load: nothing is lost, nothing new after the acknowledgement.
 fn remove_under_load() -> Outcome {
-    let lab = Lab::up(3)?;
-    let kept_alive = lab.load(&["--workers", "8", "--requests-per-connection", "100"])?;
-    let short = lab.load(&["--workers", "8"])?;
+    let lab = Lab::up(3, &[])?;
+    let kept_alive = load(&lab, &["--workers", "8", "--requests-per-connection", "100"])?;
+    let short = load(&lab, &["--workers", "8"])?;
     for round in 0..20 {
         let real = format!("10.0.0.{}:8080", 11 + round % 3);
         lab.verb(&["remove", VIP, &real])?;
@@ -138,7 +72,7 @@ fn remove_under_load() -> Outcome {
 
 /// 1,000 held connections, those of one server cut off: both sides see it within 50 ms, others do not.
 fn force_remove() -> Outcome {
-    let lab = Lab::up(2)?;
+    let lab = Lab::up(2, &[])?;
     // All but one server away, so that 1,000 connections are with s1.
     lab.verb(&["remove", VIP, "10.0.0.12:8080", "--wait", "5s"])?;
     let mut on_s1 = Holder::start(&lab, 1000)?;
@@ -233,7 +167,7 @@ fn offloads(lab: &Lab, state: &str) -> Outcome {
 }
 
 fn byte_exact() -> Outcome {
-    let lab = Lab::up(1)?;
+    let lab = Lab::up(1, &[])?;
     for state in ["on", "off"] {
         offloads(&lab, state)?;
         transfer(&lab, 100)?;
@@ -244,11 +178,7 @@ fn byte_exact() -> Outcome {
 /// The same with 5 % loss, duplication and reordering on the server's port of the switch.
 fn byte_exact_through_trouble() -> Outcome {
     for state in ["on", "off"] {
-        let faults = ["lab", "up", "--servers", "1", "--json", "--fault", "s1:loss=5,duplicate=5,reorder=5,seed=41"];
-        let output = acm(&faults)?;
-        expect(&text(&output), output.status.success())?;
-        let lab: Value = serde_json::from_slice(&output.stdout)?;
-        let lab = Lab { pid: lab["pid"].to_string(), socket: String::new() };
+        let lab = Lab::up(1, &["--fault", "s1:loss=5,duplicate=5,reorder=5,seed=41"])?;
         offloads(&lab, state)?;
         transfer(&lab, if state == "on" { 100 } else { 20 })?;
     }
@@ -257,7 +187,7 @@ fn byte_exact_through_trouble() -> Outcome {
 
 /// UDP through the switch, with and without offloads.
 fn udp() -> Outcome {
-    let lab = Lab::up(1)?;
+    let lab = Lab::up(1, &[])?;
     let service = "10.0.0.100:7/udp";
     let mut echo = lab
         .command("s1", &["acm", "lab", "node", "echo", "--listen", "10.0.0.11:7007"])
@@ -340,7 +270,7 @@ fn failover() -> Outcome {
 
 /// Two labs with the same addresses do not meet.
 fn side_by_side() -> Outcome {
-    let (one, other) = (Lab::up(1)?, Lab::up(2)?);
+    let (one, other) = (Lab::up(1, &[])?, Lab::up(2, &[])?);
     one.verb(&["drop", VIP, "1", "--reset"])?;
     let get = ["acm", "lab", "node", "load", "--target", VIP, "--attempts", "20"];
     let (refused, served) = (one.exec("client", &get)?, other.exec("client", &get)?);
@@ -357,7 +287,7 @@ fn side_by_side() -> Outcome {
 
 /// What an owner killed without warning leaves behind goes with the next lab; what lives stays.
 fn leftovers() -> Outcome {
-    let (killed, living) = (Lab::up(1)?, Lab::up(1)?);
+    let (killed, living) = (Lab::up(1, &[])?, Lab::up(1, &[])?);
     let names = || -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir("/run/netns")?;
         Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
@@ -374,14 +304,14 @@ fn leftovers() -> Outcome {
         std::thread::sleep(Duration::from_millis(20));
     }
     expect("names are left behind", of(&killed.pid)? == 3)?;
-    let _next = Lab::up(1)?;
+    let _next = Lab::up(1, &[])?;
     expect("names of the dead are gone", of(&killed.pid)? == 0)?;
     expect("names of the living are there", of(&living.pid)? == 3)
 }
 
 /// `exec` passes the command's exit code on and says what there is when a node is unknown.
 fn exec_codes() -> Outcome {
-    let lab = Lab::up(1)?;
+    let lab = Lab::up(1, &[])?;
     for (words, code) in [(vec!["sh", "-c", "exit 7"], 7), (vec!["no-such-program"], 127)] {
         let output = lab.exec("client", &words)?;
         expect(&text(&output), output.status.code() == Some(code))?;
@@ -394,7 +324,7 @@ fn exec_codes() -> Outcome {
 
 /// The file of a capture begins as pcap does and holds the frames that passed.
 fn capture() -> Outcome {
-    let lab = Lab::up(1)?;
+    let lab = Lab::up(1, &[])?;
     let file = std::env::temp_dir().join(format!("acm-{}.pcap", lab.pid));
     let mut child = Command::new(ACM);
     child.args(["capture", "s1", "-w"]).arg(&file).args(["--switch", &lab.socket]);
@@ -420,7 +350,7 @@ fn capture() -> Outcome {
 
 /// The switch refuses to start on an address that the kernel owns, and on ports there are none.
 fn refusals() -> Outcome {
-    let lab = Lab::up(1)?;
+    let lab = Lab::up(1, &[])?;
     for (node, port, says) in [("client", "eth0", "10.0.0.1"), ("client", "nosuch0", "nosuch0")] {
         let address = if port == "eth0" { "10.0.0.1/24" } else { "10.0.0.9/24" };
         let socket = format!("unix:{}", std::env::temp_dir().join(format!("acm-refused-{}.sock", lab.pid)).display());
@@ -428,22 +358,6 @@ fn refusals() -> Outcome {
         expect(&text(&output), output.status.code() == Some(1) && text(&output).contains(says))?;
     }
     Ok(())
-}
-
-/// Why namespaces cannot be made here, if they cannot.
-fn obstacle() -> Option<String> {
-    if rustix::process::geteuid().is_root() {
-        let output = acm(&["lab", "up", "--servers", "1", "--json"]).ok()?;
-        let lab: Option<Value> = serde_json::from_slice(&output.stdout).ok();
-        return match lab {
-            Some(lab) => {
-                drop(Lab { pid: lab["pid"].to_string(), socket: String::new() });
-                None
-            }
-            None => Some(text(&output)),
-        };
-    }
-    Some("these tests need root; `acm lab` itself also runs where user namespaces are allowed".into())
 }
 
 fn main() -> ExitCode {

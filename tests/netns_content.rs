@@ -5,17 +5,18 @@
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+#[path = "support/lab.rs"]
+mod lab;
+
 use std::io::{self, BufRead};
+use std::ops::Deref;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
-const ACM: &str = env!("CARGO_BIN_EXE_acm");
-const VIP: &str = "10.0.0.100:80";
-
-type Outcome = Result<(), Failed>;
+use lab::{Lab, Outcome, VIP, acm, expect, number, obstacle, text};
 
 /// A test's name, what it does, and why it cannot.
 type Named = (&'static str, fn() -> Outcome, Option<String>);
@@ -24,38 +25,12 @@ fn is_full() -> bool {
     std::env::var_os("ACM_CONTENT_FULL").is_some_and(|value| value == "1")
 }
 
-fn run(mut command: Command) -> io::Result<Output> {
-    command.stdin(Stdio::null()).output()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn expect(what: &str, holds: bool) -> Outcome {
-    if holds { Ok(()) } else { Err(what.to_owned().into()) }
-}
-
-fn number(value: &Value, field: &str) -> u64 {
-    value[field].as_u64().unwrap_or(u64::MAX)
-}
-
 /// A lab with a content service: s1 for the rest, s2 for images, s3 for the shop, s4 and s5 by URL hash.
-struct Lab {
-    pid: String,
-    socket: String,
-}
+struct Shop(Lab);
 
-impl Lab {
-    fn up(more: &[&str]) -> Result<Lab, Failed> {
-        let mut command = Command::new(ACM);
-        command.args(["lab", "up", "--servers", "5", "--json"]).args(more);
-        let output = run(command)?;
-        if !output.status.success() {
-            return Err(text(&output).into());
-        }
-        let lab: Value = serde_json::from_slice(&output.stdout)?;
-        let lab = Lab { pid: lab["pid"].to_string(), socket: lab["socket"].as_str().unwrap_or_default().to_owned() };
+impl Shop {
+    fn up(more: &[&str]) -> Result<Shop, Failed> {
+        let lab = Lab::up(5, more)?;
         lab.verb(&["service", "set", VIP, "--content", "http", "--group", "hashed", "--scheduler", "url-hash"])?;
         for (real, group) in [("12", "images"), ("13", "shop"), ("14", "hashed"), ("15", "hashed")] {
             lab.verb(&["add", VIP, &format!("10.0.0.{real}:8080"), "--group", group, "--wait", "10s"])?;
@@ -67,28 +42,7 @@ impl Lab {
         ] {
             lab.verb(&["rule", "add", VIP, condition[0], condition[1], "--group", group])?;
         }
-        Ok(lab)
-    }
-
-    fn command(&self, node: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(ACM);
-        command.args(["lab", "exec", "--lab", &self.pid, node, "--"]).args(words);
-        command
-    }
-
-    fn exec(&self, node: &str, words: &[&str]) -> io::Result<Output> {
-        run(self.command(node, words))
-    }
-
-    /// A verb against this lab's switch; its JSON.
-    fn verb(&self, words: &[&str]) -> Result<Value, Failed> {
-        let mut command = Command::new(ACM);
-        command.args(words).args(["--json", "--switch", &self.socket]);
-        let output = run(command)?;
-        if !output.status.success() {
-            return Err(format!("{words:?}: {}", text(&output)).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+        Ok(Shop(lab))
     }
 
     fn counter(&self, name: &str) -> Result<u64, Failed> {
@@ -143,11 +97,11 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let mut command = Command::new(ACM);
-        command.args(["lab", "down", "--lab", &self.pid]);
-        let _ = run(command);
+impl Deref for Shop {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.0
     }
 }
 
@@ -171,7 +125,7 @@ impl Asking {
 
 /// Requests of all kinds on keep-alive connections: each to the server its rule names, and the rules' hits say so.
 fn mixed_requests() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     let requests = if is_full() { 100_000 } else { 20_000 };
     let asked = lab.asking(requests, "100")?.must_succeed()?;
     let connections = number(&asked, "connections");
@@ -188,7 +142,7 @@ fn mixed_requests() -> Outcome {
 
 /// The same, the first request of a connection deciding: with one request a connection there is no other.
 fn new_connections() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     lab.asking(if is_full() { 20_000 } else { 4_000 }, "1")?.must_succeed()?;
     lab.verb(&["service", "set", VIP, "--switching", "first-request"])?;
     lab.asking(if is_full() { 20_000 } else { 4_000 }, "1")?.must_succeed().map(drop)
@@ -196,7 +150,7 @@ fn new_connections() -> Outcome {
 
 /// curl, several URLs on one connection, uploads, HEAD, and what is refused.
 fn curl() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     let url = |path: &str| format!("http://{}{path}", "10.0.0.100");
     let urls: Vec<String> = ["/x.jpg", "/shop/1", "/", "/shop/2", "/y.jpg?a=b"].map(url).into();
     let words: Vec<&str> = ["curl", "-sS", "-m", "20"].into_iter().chain(urls.iter().map(String::as_str)).collect();
@@ -275,7 +229,7 @@ fn coming_back() -> Outcome {
 
 /// wrk, a thousand URLs in turn on each connection.
 fn wrk() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     let script = std::env::temp_dir().join(format!("acm-{}-mixed.lua", lab.pid));
     std::fs::write(
         &script,
@@ -304,7 +258,7 @@ fn transfer(lab: &Lab, megabytes: u64) -> Outcome {
 }
 
 fn byte_exact() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     transfer(&lab, 100)?;
     for node in ["client", "s1"] {
         lab.exec(node, &["acm", "lab", "node", "offloads", "eth0", "off"])?;
@@ -314,13 +268,13 @@ fn byte_exact() -> Outcome {
 
 /// At 5 % loss, with doubled and overtaken frames; Linux uses window scaling, SACK and timestamps.
 fn byte_exact_through_trouble() -> Outcome {
-    let lab = Lab::up(&["--fault", "s1:loss=5,duplicate=5,reorder=5,seed=41"])?;
+    let lab = Shop::up(&["--fault", "s1:loss=5,duplicate=5,reorder=5,seed=41"])?;
     transfer(&lab, if is_full() { 100 } else { 20 })
 }
 
 /// A thousand clients send half a head and stall: others do not notice, memory stays, all are closed at the deadline.
 fn stalled_heads() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     lab.asking(2_000, "100")?.must_succeed()?;
     let before = lab.switch_memory()?;
     let words = ["acm", "lab", "node", "stall", "--target", VIP, "--connections", "1000"];
@@ -340,7 +294,7 @@ fn stalled_heads() -> Outcome {
 
 /// A SYN flood: nothing is remembered of it, and real clients succeed meanwhile.
 fn syn_flood() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     lab.asking(1_000, "10")?.must_succeed()?;
     let (made, cookies) = (lab.counter("content.accepted")?, lab.counter("content.cookie_sent")?);
     let before = lab.switch_memory()?;
@@ -362,30 +316,11 @@ fn syn_flood() -> Outcome {
 
 /// The story of `acm lab content`.
 fn story() -> Outcome {
-    let mut command = Command::new(ACM);
-    command.args(["lab", "content", "--json"]);
-    let output = run(command)?;
+    let output = acm(&["lab", "content", "--json"])?;
     expect(&text(&output), output.status.success())?;
     let table: Value = serde_json::from_slice(&output.stdout)?;
     let promises = table["promises"].as_array().cloned().unwrap_or_default();
     expect(&format!("{table}"), promises.len() >= 7 && promises.iter().all(|promise| promise["kept"] == true))
-}
-
-/// Why labs cannot be made here, if they cannot.
-fn obstacle() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("these tests need root; `acm lab content` also runs where user namespaces are allowed".into());
-    }
-    let mut command = Command::new(ACM);
-    command.args(["lab", "up", "--servers", "1", "--json"]);
-    let output = run(command).ok()?;
-    match serde_json::from_slice::<Value>(&output.stdout) {
-        Ok(lab) => {
-            drop(Lab { pid: lab["pid"].to_string(), socket: String::new() });
-            None
-        }
-        Err(_) => Some(text(&output)),
-    }
 }
 
 /// Why a test cannot run although labs can be made.

@@ -27,7 +27,7 @@ use crate::acm::words::{BindingKey, HealthDepth, ServiceKey};
 use crate::base::id::Name;
 use crate::base::limits::WEIGHT_MAX;
 use crate::base::span::Span;
-use crate::beacon::config::{KeyConfig, NetworkConfig, Wrong, random, ring, wrong};
+use crate::beacon::config::{KeyConfig, NetworkConfig, Wrong, in_line, random, ring, wrong};
 use crate::beacon::key::{KeyId, KeyRing};
 use crate::beacon::message::{NodeId, Statement};
 use crate::beacon::socket::{Reach, source_address};
@@ -239,11 +239,7 @@ impl AgentConfig {
     /// # Errors
     /// As [`AgentConfig::read`].
     pub fn parse(name: &str, text: &str) -> Result<AgentConfig, Wrong> {
-        let in_line = |why: toml::de::Error| {
-            let line = why.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            wrong(format!("{name}:{line}"), why.message().replace('\n', " "))
-        };
-        let config: AgentConfig = toml::from_str(text).map_err(in_line)?;
+        let config: AgentConfig = toml::from_str(text).map_err(|why| in_line(name, text, &why))?;
         config.validate().map_err(|why| wrong(format!("{name}: {}", why.key), why.why))?;
         Ok(config)
     }
@@ -397,11 +393,11 @@ mod tests {
             ("", "[[key]]\nid = 3\nsecret_file = \"/k\"\n", "sign_with"),
             ("period = \"1ms\"\n", "", "period"),
             ("drain = \"9days\"\n", "", "drain"),
-            ("[services]\nweb = \"10.0.0.100\"\n", "", "agent.toml:2"),
-            ("[services]\nweb = 7\n", "", "agent.toml:2"),
+            ("[services]\nweb = \"10.0.0.100\"\n", "", "agent.toml: line 2: web: "),
+            ("[services]\nweb = 7\n", "", "agent.toml: line 2: web: "),
             ("[services]\nweb = { service = \"10.0.0.100:80\", weight = 1001 }\n", "", "services.web.weight"),
             ("[services]\nweb = { service = \"10.0.0.100:80\", max_conns = 0 }\n", "", "services.web.max_conns"),
-            ("[services]\nweb = { service = \"10.0.0.100:80\", wait = 1 }\n", "", "agent.toml:2"),
+            ("[services]\nweb = { service = \"10.0.0.100:80\", wait = 1 }\n", "", "agent.toml: line 2: web: "),
             ("[health]\ninterval = \"1ms\"\n", "", "health.interval"),
             ("[health]\nfall = 0\n", "", "health.fall"),
             ("[network]\nttl = 0\n", "", "network.ttl"),

@@ -51,6 +51,16 @@ impl Board {
     fn read(&self) -> MutexGuard<'_, BTreeMap<BindingKey, Standing>> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Notes a binding that is announced now. One that is there already is no new one, so it needs no place.
+    fn announce(&self, key: BindingKey) -> Result<(), AgentFull> {
+        let mut standings = self.read();
+        if standings.len() >= BINDINGS_MAX && !standings.contains_key(&key) {
+            return Err(AgentFull);
+        }
+        standings.insert(key, Standing::Announced);
+        Ok(())
+    }
 }
 
 /// The way to the agent's thread.
@@ -97,13 +107,7 @@ impl Handle {
     /// # Errors
     /// [`AgentFull`].
     pub(super) fn add(&self, statement: Statement) -> Result<(), AgentFull> {
-        {
-            let mut standings = self.board.read();
-            if standings.len() >= BINDINGS_MAX {
-                return Err(AgentFull);
-            }
-            standings.insert(statement.key, Standing::Announced);
-        }
+        self.board.announce(statement.key)?;
         self.order(Order::Add(statement));
         Ok(())
     }
@@ -323,5 +327,25 @@ impl Host {
             *standings = now;
             self.board.changed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_board_takes_what_it_has_again_and_nothing_new() {
+        let board = Board::default();
+        let key = |n: usize| BindingKey {
+            service: "10.0.0.100:80".parse().expect("a service"),
+            real: SocketAddr::from(([10, 0, 0, 11], 1 + n as u16)),
+        };
+        for n in 0..BINDINGS_MAX {
+            assert!(board.announce(key(n)).is_ok(), "{n}");
+        }
+        assert!(board.announce(key(BINDINGS_MAX)).is_err());
+        assert!(board.announce(key(7)).is_ok(), "said again");
+        assert_eq!(board.read().len(), BINDINGS_MAX);
     }
 }

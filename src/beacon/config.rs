@@ -15,6 +15,7 @@ use super::message::NodeId;
 use super::socket::{DEFAULT_BUFFER, DEFAULT_GROUP, Reach, Way};
 use crate::base::id::Name;
 use crate::base::secret::Secret;
+use crate::base::text::{cut, with_cut};
 
 /// A value that is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,18 @@ pub struct Wrong {
 /// An error about a key.
 pub fn wrong(key: impl Into<String>, why: impl Into<String>) -> Wrong {
     Wrong { key: key.into(), why: why.into() }
+}
+
+/// toml's error in one line, with the place in the file: `FILE: line 3: key`.
+pub fn in_line(path: &str, text: &str, why: &toml::de::Error) -> Wrong {
+    let span = why.span().unwrap_or_default();
+    let before = text.get(..span.start.min(text.len())).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
+    let key = key.map(|(key, _)| format!(": {}", cut(key.trim()))).unwrap_or_default();
+    let said = why.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let at_fault = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
+    wrong(format!("{path}: line {line}{key}"), with_cut(&said, at_fault))
 }
 
 /// A configuration file is not larger than this: 1 MiB.

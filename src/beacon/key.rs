@@ -178,6 +178,9 @@ pub enum KeyError {
     /// Two keys of one number.
     #[error("key {0} stands twice")]
     Twice(KeyId),
+    /// Two keys of one secret: who holds one holds the other, and may all that either allows.
+    #[error("keys {0} and {1} have the same secret; make each its own with: openssl rand -hex 32")]
+    SameSecret(KeyId, KeyId),
     /// Too many.
     #[error("at most {KEYS_MAX} keys")]
     TooMany,
@@ -239,11 +242,16 @@ impl KeyRing {
     /// A ring. Groups share a network without hearing each other.
     ///
     /// # Errors
-    /// [`KeyError::Twice`], [`KeyError::TooMany`].
+    /// [`KeyError::Twice`], [`KeyError::SameSecret`], [`KeyError::TooMany`].
     pub fn new(group: &Name, keys: impl IntoIterator<Item = Key>) -> Result<KeyRing, KeyError> {
         let mut ring = KeyRing { group: group_mark(group), keys: BTreeMap::new() };
+        // What a key makes of nothing tells whether two are one, and nothing of either.
+        let mut seen = BTreeMap::new();
         for key in keys {
             let id = key.id;
+            if let Some(other) = seen.insert(key.tag(&[]), id).filter(|other| *other != id) {
+                return Err(KeyError::SameSecret(other, id));
+            }
             if ring.keys.insert(id, key).is_some() {
                 return Err(KeyError::Twice(id));
             }
@@ -327,5 +335,9 @@ mod tests {
             KeyRing::new(&"comics".parse().unwrap(), [key.clone(), key]).unwrap_err(),
             KeyError::Twice(KeyId(1))
         );
+        let keys = [1, 2].map(|id| Key::new(KeyId(id), &secret, Grant::default()).unwrap());
+        let refused = KeyRing::new(&"comics".parse().unwrap(), keys).unwrap_err();
+        assert_eq!(refused, KeyError::SameSecret(KeyId(1), KeyId(2)));
+        assert!(!refused.to_string().contains("canary"));
     }
 }

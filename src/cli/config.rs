@@ -64,8 +64,9 @@ use crate::api::listen::Endpoint;
 use crate::base::addr::{Mac, is_host_address};
 use crate::base::limits::{BATCH_MAX, PORTS_MAX};
 use crate::base::span::Span;
-use crate::base::text::{cut, quoted};
+use crate::base::text::quoted;
 use crate::beacon;
+use crate::beacon::config::in_line;
 use crate::content::token::{Key, Keys};
 
 /// Where the API listens when nothing else is said.
@@ -187,22 +188,10 @@ pub enum ConfigError {
         /// The system's words.
         why: String,
     },
-    /// A line is not TOML, or not of this configuration.
-    #[error("{path}: line {line}: {key}{why}")]
-    Line {
-        /// Which file.
-        path: String,
-        /// Which line, from 1.
-        line: usize,
-        /// `key: `, if the line has one.
-        key: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A value is not acceptable.
+    /// A line is not TOML, or a value is not acceptable.
     #[error("{key}: {why}")]
     Key {
-        /// The key, such as `binding[2].weight`.
+        /// The place: file and line, or the key, such as `binding[2].weight`.
         key: String,
         /// What is wrong with it and what would be right.
         why: String,
@@ -212,6 +201,16 @@ pub enum ConfigError {
 impl From<beacon::config::Wrong> for ConfigError {
     fn from(wrong: beacon::config::Wrong) -> ConfigError {
         ConfigError::Key { key: wrong.key, why: wrong.why }
+    }
+}
+
+impl ConfigError {
+    /// The same, told with the file it is in.
+    pub(super) fn within(self, path: &str) -> ConfigError {
+        match self {
+            ConfigError::Key { key, why } => ConfigError::Key { key: format!("{path}: {key}"), why },
+            unreadable => unreadable,
+        }
     }
 }
 
@@ -260,7 +259,7 @@ impl SwitchConfig {
     /// As [`SwitchConfig::read`].
     pub fn parse(name: &str, text: &str) -> Result<SwitchConfig, ConfigError> {
         let config: SwitchConfig = toml::from_str(text).map_err(|why| in_line(name, text, &why))?;
-        config.validate()?;
+        config.validate().map_err(|why| why.within(name))?;
         Ok(config)
     }
 
@@ -428,21 +427,6 @@ pub(super) fn at_key(key: &str, refused: AcmError) -> ConfigError {
         AcmError::Invalid { field, why } => wrong(format!("{key}.{field}"), why),
         other => wrong(key, other.to_string()),
     }
-}
-
-/// toml's error in one line, with the key of the line it points at.
-pub(super) fn in_line(path: &str, text: &str, why: &toml::de::Error) -> ConfigError {
-    let at = why.span().map_or(0, |span| span.start).min(text.len());
-    let before = text.get(..at).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let key = text
-        .lines()
-        .nth(line - 1)
-        .and_then(|line| line.split_once('='))
-        .map(|(key, _)| format!("{}: ", cut(key.trim())))
-        .unwrap_or_default();
-    let why = why.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    ConfigError::Line { path: path.to_owned(), line, key, why }
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ impl Connection {
 
     fn native(&self) -> Result<NativeClient, Failure> {
         if self.record.is_some() {
-            return Err(Failure::Setup("--record is for drivers of command lines; use `acm capture` here".into()));
+            let why = "is for drivers of command lines; use `acm capture` here";
+            return Err(Failure::Usage(AcmError::invalid("--record", why)));
         }
         let token = token(self.token_file.as_deref())?.map(|token| token.expose().to_owned());
         Ok(NativeClient::new(Target::try_from(&self.switch)?, token))

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{self, Style};
 use super::rule::Pair;
+use crate::acm::error::AcmError;
 use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, ServiceRow, State};
 use crate::acm::rules::share::{Claim, shares};
 use crate::acm::rules::{Action, Condition, Content, Persistence, Strangers};
@@ -130,7 +131,7 @@ impl ExplainArgs {
         let switch = self.to.switch().await?;
         let listing = switch.list(&Filter::service(self.service)).await?;
         let row = listing.services.iter().find(|row| row.service == self.service);
-        let row = row.ok_or_else(|| crate::acm::error::AcmError::not_found(format!("service {}", self.service)))?;
+        let row = row.ok_or_else(|| AcmError::not_found(format!("service {}", self.service)))?;
         let mut explanation = self.explain(row, &listing)?;
         explanation.notes.extend(self.unseen(row.content));
         match self.to.style() {
@@ -219,7 +220,8 @@ impl ExplainArgs {
         let lines = head.matches(['\r', '\n']).count();
         let expected = 2 * (2 + usize::from(!cookies.is_empty()) + self.header.len());
         if lines != expected {
-            return Err(Failure::Setup("a line break in an option would be another header line".into()));
+            let why = "a line break in an option would be another header line";
+            return Err(Failure::Usage(AcmError::invalid("--header", why)));
         }
         Ok((head + "\r\n").into_bytes())
     }

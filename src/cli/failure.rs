@@ -75,10 +75,17 @@ impl Failure {
         match (style, self) {
             (Style::Json, Failure::Acm(error) | Failure::Usage(error)) => problem_line(Problem::from(error.clone())),
             (Style::Json, Failure::NoAnswer(why)) => problem_line(Problem::http(504, "No answer", why.clone())),
-            (Style::Json, other) => problem_line(Problem::http(500, "Failed", other.to_string())),
+            (Style::Json, local) => local_line(local),
             (Style::Human, failure) => format!("acm: {}{}", escaped(&failure.to_string()), failure.remedy()),
         }
     }
+}
+
+/// A problem of this machine, or of what is named on it. No server has a part in it, so there is no status; RFC 9457,
+/// section 3.1, demands none.
+fn local_line(failure: &Failure) -> String {
+    let detail = failure.to_string();
+    serde_json::json!({ "type": "urn:acm:error:local", "title": "Not done", "detail": detail }).to_string()
 }
 
 fn problem_line(problem: Problem) -> String {

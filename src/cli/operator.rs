@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::config::{ConfigError, in_line, wrong};
+use super::config::{ConfigError, wrong};
 use super::failure::Failure;
 use crate::base::id::Name;
+use crate::base::text::cut;
 use crate::base::time::Time;
 use crate::beacon::config::{self as control_plane, KeyConfig, NetworkConfig, random};
 use crate::beacon::datagram::DATAGRAM_MAX;
@@ -53,12 +54,12 @@ impl OperatorConfig {
     }
 
     fn parse(name: &str, text: &str) -> Result<OperatorConfig, ConfigError> {
-        let config: OperatorConfig = toml::from_str(text).map_err(|why| in_line(name, text, &why))?;
+        let config: OperatorConfig = toml::from_str(text).map_err(|why| control_plane::in_line(name, text, &why))?;
         match config.others.keys().find(|key| !OTHERS.contains(&key.as_str())) {
-            Some(key) => Err(wrong(
-                key.clone(),
-                format!("{name}: there is no such key; an operator needs group, [network] and [[key]]"),
-            )),
+            Some(key) => {
+                let why = "there is no such key; an operator needs group, [network] and [[key]]";
+                Err(wrong(cut(key), why).within(name))
+            }
             None => Ok(config),
         }
     }

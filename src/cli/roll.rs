@@ -126,7 +126,7 @@ impl RollArgs {
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
-        let wrong = |what: &str, why: String| Err(Failure::Setup(format!("{what}: {why}")));
+        let wrong = |what: &str, why: String| Err(Failure::Usage(AcmError::invalid(what, why)));
         let (least, most) = WAIT_RANGE;
         if !(least..=most).contains(&self.wait_healthy) {
             return wrong("--wait-healthy", format!("{} is not from {least} to {most}", self.wait_healthy));

@@ -13,6 +13,7 @@ use super::failure::{self, Failure};
 use super::logging::{self, Verbosity};
 use super::manager::Preparation;
 use super::output::{self, Style};
+use crate::acm::error::AcmError;
 use crate::acm::words::ServiceKey;
 use crate::agent::config::{AgentConfig, PATH_VARIABLE, Profile, ServiceConfig};
 use crate::agent::sidecar::pass::{self, Pass, Seat};
@@ -27,7 +28,7 @@ use crate::base::text::quoted;
 /// The command is given a port of its own, announced to the connection managers as soon as it can be connected to (or
 /// --health-command says so), taken out of service at once when it dies, and started again. SIGTERM or Ctrl-C: taken
 /// back, drained, then told to end (SIGTERM, after --grace SIGKILL); a second one kills it at once. SIGHUP, SIGUSR1 and
-/// SIGUSR2 are passed on, and SIGHUP reads the keys anew. The exit code is the command's; 0 if it ended because it was told to.
+/// SIGUSR2 are passed on, and SIGHUP reads the keys anew. Killed itself, it takes the command along. The exit code is the command's; 0 if it ended because it was told to.
 ///
 /// How the command learns where to listen (--pass): with `port`, the default, its environment has PORT (and PORT_WEB,
 /// for --bind web) and ADDRESS, and it binds them itself. With `socket` it inherits bound sockets from descriptor 3 on
@@ -188,7 +189,7 @@ fn prepare(args: RunArgs) -> Result<Run, Failure> {
     let named_twice =
         services.iter().enumerate().find(|(n, (name, _))| services[..*n].iter().any(|(other, _)| other == name));
     if let Some((_, (name, _))) = named_twice {
-        return Err(Failure::Setup(format!("--bind: {name} is named twice")));
+        return Err(Failure::Usage(AcmError::invalid("--bind", format!("{name} is named twice"))));
     }
     let reach = config.reach().map_err(setup)?;
     let address = config.own_address(&reach).map_err(setup)?;
@@ -215,16 +216,23 @@ fn prepare(args: RunArgs) -> Result<Run, Failure> {
     })
 }
 
-/// The hidden `acm run-exec`: what a process that inherits sockets runs first.
+/// The hidden `acm run-exec`: what a process of the command runs first.
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    /// The process it must not outlive
+    #[arg(long, value_name = "PID")]
+    agent: u32,
+    /// It inherits sockets
+    #[arg(long)]
+    sockets: bool,
+    /// What it becomes
+    #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
 /// Becomes the command, or says why not.
 pub(super) fn exec(args: &ExecArgs) -> ExitCode {
-    let why = pass::become_command(&args.command);
+    let why = pass::become_command(args.agent, args.sockets, &args.command);
     let name = args.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // Its exit code is ours; a shell's is wanted.
     let _ = failure::exit(Style::Human, Err(Failure::Setup(format!("{name}: {why}"))));

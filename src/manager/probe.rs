@@ -1,5 +1,6 @@
 //! Direct probes: the manager's own look at a server, as data. `task` performs them.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use crate::base::addr::Protocol;
@@ -23,6 +24,16 @@ pub enum Finding {
     Refused,
     /// Nothing answers: it is dead, or we are cut off from it.
     Silent,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Finding::Alive => "alive",
+            Finding::Refused => "refused",
+            Finding::Silent => "silent",
+        })
+    }
 }
 
 /// A finding and when it was found.

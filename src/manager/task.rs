@@ -25,6 +25,7 @@ use crate::acm::event::EventKind;
 use crate::acm::switch::{AcmSwitch, EventStream};
 use crate::base::addr::Protocol;
 use crate::base::id::Name;
+use crate::base::span::Span;
 use crate::base::time::Time;
 use crate::beacon::counters::Cause;
 use crate::beacon::datagram::DATAGRAM_MAX;
@@ -272,7 +273,7 @@ fn tell(machine: &Manager, notice: &Notice) {
         Notice::Refused(switch, primitive, why) => {
             warn!(switch = %name(switch), service = %primitive.service(), what = primitive.name(), %why, "refused");
         }
-        Notice::Probed(target, finding) => info!(real = %target.real, ?finding, "a server was looked at"),
+        Notice::Probed(target, finding) => info!(real = %target.real, %finding, "a server was looked at"),
         Notice::NotGranted(sender, why) => debug!(node = %sender.node, key = %sender.key, why, "not granted"),
     }
 }
@@ -433,6 +434,6 @@ fn let_go() -> AcmError {
 async fn within<T>(patience: Duration, job: impl Future<Output = Result<T, AcmError>>) -> Result<T, AcmError> {
     match tokio::time::timeout(patience, job).await {
         Ok(result) => result,
-        Err(_) => Err(AcmError::Timeout { waited_for: format!("the switch; nothing within {patience:?}") }),
+        Err(_) => Err(AcmError::Timeout { waited_for: format!("the switch; nothing within {}", Span(patience)) }),
     }
 }

@@ -43,7 +43,8 @@ fn ring() -> Arc<KeyRing> {
         (3, Grant { operator: true, ..Grant::default() }),
         (4, Grant { operator: true, vips: vec!["10.0.0.200".parse().unwrap()], ..Grant::default() }),
     ];
-    let key = |(id, grant)| Key::new(KeyId(id), &Secret::from("0123456789abcdef0123456789abcdef"), grant).unwrap();
+    let secret = |id: u16| Secret::from(format!("0123456789abcdef0123456789ab{id:04x}").as_str());
+    let key = |(id, grant)| Key::new(KeyId(id), &secret(id), grant).unwrap();
     Arc::new(KeyRing::new(&"comics".parse().unwrap(), grants.map(key)).unwrap())
 }
 

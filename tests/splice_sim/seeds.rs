@@ -134,6 +134,7 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
         may_be_late: false,
         anything_goes: false,
         cookies: Cookies::None,
+        leaving: vec![],
     }
 }
 

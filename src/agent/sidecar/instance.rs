@@ -14,9 +14,11 @@
 //! taken back for good. After a crash it is started again after a pause, and announced when it has lived for as long as
 //! that, so that one that crashes again and again is not bound and unbound each time. What the rule of restarts makes of both is in [`Restarts`].
 
+use std::fmt;
 use std::time::Duration;
 
 use super::roll::{Roll, Rolls};
+use crate::base::span::Span;
 use crate::base::time::Time;
 use crate::beacon::message::Phase;
 use crate::beacon::words::Words;
@@ -90,10 +92,20 @@ impl Exit {
 
     fn words(self) -> Words {
         Words::clip(&match self {
-            Exit::Code(code) => format!("the command ended with exit code {code}"),
-            Exit::Signal(signal) => format!("the command was ended by signal {signal}"),
+            Exit::Code(_) => format!("the command ended with {self}"),
+            Exit::Signal(_) => format!("the command was ended by {self}"),
             Exit::NotStarted(_) => "the command cannot be started".to_owned(),
         })
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => write!(f, "signal {signal}"),
+            Exit::NotStarted(code) => write!(f, "exit code {code}, not started"),
+        }
     }
 }
 
@@ -231,7 +243,7 @@ impl Instance {
         match self.state {
             State::Waiting(at) if now >= at => self.start(now),
             State::Checking(by) if now >= by => {
-                let why = Words::clip(&format!("not healthy within {:?}", by.since(self.started)));
+                let why = Words::clip(&format!("not healthy within {}", Span(by.since(self.started))));
                 self.rolls.fail(&why, now);
                 self.acts.push(Act::Kill);
                 self.state = State::Stopping(Time::NEVER);

@@ -7,14 +7,20 @@
 //!   colons between. They stay open while the process restarts, so connections that come meanwhile wait.
 //!
 //! Both have `ACM_INSTANCE`, from 0, and with *socket* `PORT` and `ADDRESS` as well, for those who want to know.
+//!
+//! A process does not outlive its agent: one that is killed with no time to end it takes it along, by a SIGKILL from the
+//! system (`PR_SET_PDEATHSIG`). Nobody would drain it, restart it or say how it is, and its successor would stand beside
+//! it. That is asked for by the process itself before it becomes the command, so every command starts as this program.
+//! It does not reach what the command itself has started.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::process::Command;
 
 use crate::agent::config::ServiceConfig;
@@ -97,13 +103,10 @@ impl Seat {
     /// The system's: too many descriptors.
     pub(super) fn command(&self, line: &[OsString]) -> io::Result<Command> {
         let sockets: Vec<_> = self.places.iter().filter_map(|place| place.socket.as_ref()).collect();
-        let mut command = if sockets.is_empty() {
-            plain(line)
-        } else {
-            // The pid that LISTEN_PID must name is known only within the process: this program names it and becomes it.
-            let mut command = Command::new("/proc/self/exe");
-            command.arg(EXEC).args(line);
-            command.env("LISTEN_FDS", sockets.len().to_string());
+        let mut command = Command::new("/proc/self/exe");
+        command.args([EXEC, "--agent", &std::process::id().to_string()]);
+        if !sockets.is_empty() {
+            command.arg("--sockets").env("LISTEN_FDS", sockets.len().to_string());
             let names: Vec<_> = self.places.iter().map(|place| place.name.as_str()).collect();
             command.env("LISTEN_FDNAMES", names.join(":"));
             let mut mappings = Vec::new();
@@ -111,8 +114,8 @@ impl Seat {
                 mappings.push(FdMapping { parent_fd: socket.try_clone()?, child_fd });
             }
             command.fd_mappings(mappings).map_err(io::Error::other)?;
-            command
-        };
+        }
+        command.arg("--").args(line);
         // Nobody types anything for a server, and in a group of its own it could not read it.
         command.envs(self.environment()).stdin(Stdio::null()).process_group(0);
         Ok(command)
@@ -131,28 +134,35 @@ impl Seat {
     }
 }
 
-fn plain(line: &[OsString]) -> Command {
-    let mut command = Command::new(line.first().map_or(OsStr::new(""), OsString::as_os_str));
-    command.args(line.iter().skip(1));
-    command
-}
-
 /// `PORT_WEB` for `web`, `PORT_A_B` for `a-b`.
 fn variable(name: &Name) -> String {
     let upper = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
     format!("PORT_{}", upper.collect::<String>())
 }
 
-/// The hidden subcommand that becomes the command of an instance that inherits sockets.
+/// The hidden subcommand that becomes the command of an instance.
 pub const EXEC: &str = "run-exec";
 
-/// Becomes this command, with `LISTEN_PID` in its environment. Returns only what was wrong.
-pub fn become_command(line: &[OsString]) -> io::Error {
+/// Becomes this command, bound to the life of `agent`, the process that started it; with `sockets` it is told that it
+/// inherits them: `LISTEN_PID` names a process that nobody knows before it runs. Returns only what was wrong.
+pub fn become_command(agent: u32, sockets: bool, line: &[OsString]) -> io::Error {
     use std::os::unix::process::CommandExt as _;
     let Some((program, args)) = line.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "there is no command");
     };
-    std::process::Command::new(program).args(args).env("LISTEN_PID", std::process::id().to_string()).exec()
+    // The agent starts commands from its main thread, whose end is its own. A set-user-ID program loses it again.
+    if let Err(why) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return why.into();
+    }
+    // It may have died before that.
+    if std::os::unix::process::parent_id() != agent {
+        return io::Error::other("its agent has died");
+    }
+    let mut command = std::process::Command::new(program);
+    if sockets {
+        command.env("LISTEN_PID", std::process::id().to_string());
+    }
+    command.args(args).exec()
 }
 
 /// The exit code of a command that could not be started, as shells have it.

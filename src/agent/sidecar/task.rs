@@ -25,6 +25,8 @@ use super::{Action, Event, Exit, Sidecar, Treatment};
 use crate::agent::listener::BindError;
 use crate::agent::machine::{Agent, Setup};
 use crate::agent::task::{Clock, open, read, send, tell};
+use crate::base::span::Span;
+use crate::base::text::cut;
 use crate::beacon::config::Wrong;
 use crate::beacon::key::{KeyId, KeyRing};
 use crate::beacon::socket::{Reach, Sockets};
@@ -180,7 +182,7 @@ impl Host {
         let now = self.clock.now();
         match news {
             News::Exited(n, exit) => {
-                info!(instance = n, ?exit, "the command ended");
+                info!(instance = n, %exit, "the command ended");
                 self.processes[n] = None;
                 self.sidecar.exited(n, exit, now);
             }
@@ -218,7 +220,8 @@ impl Host {
                 self.tasks.spawn(async move { News::Exited(n, end_of(child, orders).await) });
             }
             Err(why) => {
-                warn!(instance = n, command = ?self.command.first(), %why, "the command cannot be started");
+                let command = self.command.first().map_or(String::new(), |program| cut(&program.to_string_lossy()));
+                warn!(instance = n, command, %why, "the command cannot be started");
                 self.sidecar.exited(n, Exit::NotStarted(exit_code(&why)), self.clock.now());
             }
         }
@@ -259,7 +262,7 @@ impl Host {
                     None => connect(&ready).await,
                 }
             };
-            let timed_out = |_| Err(Words::clip(&format!("the health check took longer than {timeout:?}")));
+            let timed_out = |_| Err(Words::clip(&format!("the health check took longer than {}", Span(timeout))));
             News::Checked(n, tokio::time::timeout(timeout, check).await.unwrap_or_else(timed_out))
         });
     }
@@ -291,7 +294,7 @@ fn tell_event(n: usize, event: &Event) {
         Event::Healthy => info!(instance = n, "healthy: announced"),
         Event::Fails(why) => warn!(instance = n, %why, "fails: taken out of service"),
         Event::Withdrawn => info!(instance = n, "is being taken back"),
-        Event::Rolls(roll) => info!(instance = n, roll, "an operator restarts it"),
+        Event::Rolls(roll) => info!(instance = n, roll = format!("{roll:016x}"), "an operator restarts it"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::config::{ConfigError, in_line, wrong};
+use super::super::config::{ConfigError, wrong};
 use crate::acm::connect::{Credentials, SwitchProfile};
 use crate::acm::error::AcmError;
 use crate::base::id::Name;
@@ -122,8 +122,8 @@ impl ManagerConfig {
     /// # Errors
     /// As [`ManagerConfig::read`].
     pub(in crate::cli) fn parse(name: &str, text: &str) -> Result<ManagerConfig, ConfigError> {
-        let config: ManagerConfig = toml::from_str(text).map_err(|why| in_line(name, text, &why))?;
-        config.validate()?;
+        let config: ManagerConfig = toml::from_str(text).map_err(|why| control_plane::in_line(name, text, &why))?;
+        config.validate().map_err(|why| why.within(name))?;
         Ok(config)
     }
 
@@ -321,9 +321,9 @@ mod tests {
             assert!(error.contains(key) && !error.contains('\n'), "{head}{more}: {error}");
         }
         let other = |text: &str| ManagerConfig::parse("m", text).unwrap_err().to_string();
-        assert!(other(&format!("node = 1\nsign_with = 9\n{KEY}{SWITCH}")).starts_with("sign_with"));
-        assert!(other(&format!("node = 9\nsign_with = 1\n{KEY}{SWITCH}")).starts_with("node"));
-        assert!(other(&format!("{SMALL}{KEY}")).starts_with("switch"));
+        assert!(other(&format!("node = 1\nsign_with = 9\n{KEY}{SWITCH}")).starts_with("m: sign_with: "));
+        assert!(other(&format!("node = 9\nsign_with = 1\n{KEY}{SWITCH}")).starts_with("m: node: "));
+        assert!(other(&format!("{SMALL}{KEY}")).starts_with("m: switch: "));
     }
 
     #[test]

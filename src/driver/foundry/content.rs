@@ -15,7 +15,7 @@ use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::SetService;
 use crate::acm::rules::check::check_group;
 use crate::acm::rules::edit::edited;
-use crate::acm::rules::{Content, HashOptions, Persistence, Switching};
+use crate::acm::rules::{Content, HashOptions, Persistence, Strangers, Switching};
 use crate::acm::words::{Group, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
 use crate::ironware::book::Numbers;
@@ -55,6 +55,10 @@ impl Planner<'_> {
     ) -> Result<(), AcmError> {
         if set.switching == Some(Switching::FirstRequest) {
             let why = "switching: a ServerIron looks at each request of a connection; use per-request";
+            return unsupported(Feature::Option, why);
+        }
+        if set.strangers.is_some_and(|strangers| strangers != Strangers::Default) {
+            let why = "strangers: a ServerIron sends who speaks no HTTP to the default; leave it at `default`";
             return unsupported(Feature::Option, why);
         }
         let port = set.service.addr.port();

@@ -21,6 +21,7 @@ use super::notice::Notices;
 use super::prompt::{Prompt, Sureness};
 use super::text::Text;
 use crate::base::secret::Secret;
+use crate::base::span::Span;
 use crate::base::time::Time;
 
 /// How long a login may take.
@@ -267,7 +268,8 @@ impl Session {
         }
         if !matches!(self.phase, Phase::Busy(_)) && now >= self.begun + LOGIN_MAX {
             let said = self.last_words();
-            return self.over(Failure::TimedOut(format!("no login within {LOGIN_MAX:?}; its last words: {said}")));
+            return self
+                .over(Failure::TimedOut(format!("no login within {}; its last words: {said}", Span(LOGIN_MAX))));
         }
         match &mut self.phase {
             Phase::Enable { nudged, .. } => {
@@ -282,9 +284,9 @@ impl Session {
     fn busy_tick(&mut self, now: Time) {
         let Phase::Busy(flight) = &self.phase else { return };
         if self.patience_ends(flight) <= now {
-            let (line, waited) = (&flight.line, now.since(flight.begun));
+            let (line, waited) = (&flight.line, Span::millis(now.since(flight.begun).as_millis() as u64));
             let said = self.last_words();
-            let why = format!("no answer to `{line}` within {waited:?}; its last words: {said}");
+            let why = format!("no answer to `{line}` within {waited}; its last words: {said}");
             return self.over(Failure::TimedOut(why));
         }
         if let Phase::Busy(flight) = &mut self.phase {

@@ -121,14 +121,26 @@ mod tests {
         assert_eq!(shown(format!("one\r\n{more} two\r\n").as_bytes()), "one\ntwo\n");
     }
 
+    fn in_two_pieces(bytes: &[u8], cut: usize) -> String {
+        let mut pieces = Text::default();
+        pieces.push(&bytes[..cut]);
+        pieces.push(&bytes[cut..]);
+        pieces.all().to_owned()
+    }
+
+    #[test]
+    fn a_carriage_return_before_a_pagers_blanks_is_the_same_in_two_pieces() {
+        // Found once by the property below.
+        let bytes = [&[b' '; 24][..], b"\0\0\0\0\x0b\0\r "].concat();
+        for cut in 0..=bytes.len() {
+            assert_eq!(in_two_pieces(&bytes, cut), shown(&bytes), "cut at {cut}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_in_any_pieces_are_the_same(bytes: Vec<u8>, cut: prop::sample::Index) {
-            let cut = cut.index(bytes.len() + 1);
-            let mut pieces = Text::default();
-            pieces.push(&bytes[..cut]);
-            pieces.push(&bytes[cut..]);
-            prop_assert_eq!(pieces.all(), shown(&bytes));
+            prop_assert_eq!(in_two_pieces(&bytes, cut.index(bytes.len() + 1)), shown(&bytes));
         }
     }
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub use self::server::{Change, Failure, Server, ServerId, State};
 use super::plan::{Drain, Plan};
+use crate::base::span::Span;
 use crate::base::time::Time;
 use crate::beacon::gate::Sender;
 use crate::beacon::message::{Message, Phase, Restart, Standings};
@@ -396,9 +397,9 @@ impl Roll {
         for id in self.servers.keys().copied().collect::<Vec<_>>() {
             let Some(server) = self.servers.get_mut(&id).filter(|server| server.is_under_way()) else { continue };
             let since = now.since(server.since);
-            let too_long = |limit: Duration, what: &str| (since > limit).then(|| format!("{what} for {limit:?}"));
+            let too_long = |limit: Duration, what: &str| (since > limit).then(|| format!("{what} for {}", Span(limit)));
             let failed = match server.state {
-                _ if server.is_silent(SILENT, now) => Some(format!("its agent has not answered for {SILENT:?}")),
+                _ if server.is_silent(SILENT, now) => Some(format!("its agent has not answered for {}", Span(SILENT))),
                 State::Told => too_long(BEGIN_WITHIN, "its agent answers, and has not begun"),
                 State::Under(Phase::Checking) => too_long(within + GRACE, "not healthy"),
                 State::Under(Phase::Adding) => too_long(ADD_WITHIN, "no manager has acknowledged it"),
