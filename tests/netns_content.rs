@@ -10,7 +10,7 @@ mod lab;
 
 use std::io::{self, BufRead};
 use std::ops::Deref;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -191,7 +191,7 @@ fn curl() -> Outcome {
 
 /// curl with a jar of cookies: it comes back to its server until that one is drained, then to another.
 fn coming_back() -> Outcome {
-    let lab = Lab::up(&[])?;
+    let lab = Shop::up(&[])?;
     lab.verb(&["service", "set", VIP, "--group", "hashed", "--persist", "insert", "--persist-cookie", "acm"])?;
     let jar = std::env::temp_dir().join(format!("acm-{}-jar", lab.pid));
     let jar = jar.to_string_lossy().into_owned();
