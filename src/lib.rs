@@ -28,6 +28,7 @@
 //! | 2 | [`beacon`] | what managers and agents say to each other: codec, keys, freshness | base, acm |
 //! | 2 | [`port`] | where frames enter and leave | base, wire |
 //! | 2 | [`content`] | what a request says and what the rules make of it, pure | base, the data of acm |
+//! | 2 | [`ironware`] | content switching in the ServerIron's words, both ways, pure | base, the data of acm |
 //! | 2 | [`health`] | L2 to L7 checks, pure | base, wire, acm |
 //! | 3 | [`plane`] | the forwarding plane, pure | base, wire, content, the data of acm |
 //! | 4 | [`switch`] | the assembled switch: `LocalSwitch`, the worker loop | base, wire, acm, plane, port, health |
@@ -35,8 +36,8 @@
 //! | 3 | [`manager`] | COMICS: election, binding cache, reconciliation; knows switches only as `AcmSwitch` | base, acm, beacon |
 //! | 3 | [`agent`] | the client module: inside a service, or beside it in `acm run`; speaks only beacons | base, acm, beacon |
 //! | 3 | [`operator`] | what operators have agents do: a rolling restart, pure; speaks only beacons | base, acm, beacon |
-//! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, the schema of api |
-//! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, the crate `switch-sim` |
+//! | 4 | [`driver`] | other switches behind the contract: the native client, Foundry ServerIrons, HAProxy | base, acm, ironware, the schema of api |
+//! | 4 | [`console`] | the ServerIron's command line on our switch | base, acm, ironware, the crate `switch-sim` |
 //! | 5 | [`lab`] | network namespaces, demo servers, load, the story | everything |
 //! | 5 | [`cli`] | one file per subcommand | everything |
 //!
@@ -53,6 +54,7 @@ pub mod console;
 pub mod content;
 pub mod driver;
 pub mod health;
+pub mod ironware;
 pub mod lab;
 pub mod manager;
 pub mod operator;

@@ -237,7 +237,7 @@ fn explain_says_what_is_heard_without_a_server() {
     assert!(served.ok(&format!("explain {VIP}")).contains("no server: reset"));
     let client = std::net::SocketAddr::from(([10, 0, 0, 1], 2001));
     let heard = served.model.request(client, VIP.parse().unwrap(), &Request::get("/"));
-    assert_eq!(heard, acm_switch::acm::rules::request::Served::Reset);
+    assert_eq!(heard, acm_switch::acm::rules::request::Served::Reset.into());
 }
 
 #[test]

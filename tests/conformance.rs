@@ -17,7 +17,7 @@ use acm_switch::acm::event::EventId;
 use acm_switch::acm::list::{Filter, Listing};
 use acm_switch::acm::model::{FlowId, ModelSwitch, Opened};
 use acm_switch::acm::primitive::{Add, Caller, Done, Outcome, Primitive, SetService, Tenure};
-use acm_switch::acm::rules::request::{Request, Served};
+use acm_switch::acm::rules::request::{Reply, Request, Served};
 use acm_switch::acm::switch::{AcmSwitch, Answer, EventStream, perform};
 use acm_switch::acm::words::ServiceKey;
 use acm_switch::api::listen::{Endpoint, Listener};
@@ -94,7 +94,7 @@ impl<S: AcmSwitch> Testbed for ModelBench<S> {
         Box::pin(async move { self.model.advance(time) })
     }
 
-    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
         Box::pin(async move { Some(self.model.request(client, service, request)) })
     }
 
@@ -231,14 +231,9 @@ fn wrong_switches_are_caught() {
     }
 }
 
-/// Persistence by cookies is what it lacks.
-const LOCAL_LACKS: [Feature; 1] = [Feature::ContentRules];
-
-/// Everything passes, nothing is skipped; only persistence by cookies is not built.
-fn conforms_but_for_persistence(report: &Report) {
-    let persists = |ending: &Ending| matches!(ending, Ending::Cannot { feature: Feature::ContentRules, why, .. } if why.contains("persistence"));
-    let excused = report.endings.iter().filter(|(_, ending)| persists(ending)).count();
-    assert!(report.is_conformant() && report.skipped() == 0 && report.cannot() == excused, "{report}");
+/// Everything passes, nothing is skipped.
+fn conforms(report: &Report) {
+    assert!(report.is_conformant() && report.skipped() + report.cannot() == 0, "{report}");
 }
 
 struct Local;
@@ -252,10 +247,6 @@ impl Subject for Local {
         Plan::example()
     }
 
-    fn lacks(&self) -> &[Feature] {
-        &LOCAL_LACKS
-    }
-
     fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
         Box::pin(async { Box::new(Fabric::new(&self.plan())) as Box<dyn Bench> })
     }
@@ -263,7 +254,7 @@ impl Subject for Local {
 
 #[test]
 fn the_local_switch() {
-    conforms_but_for_persistence(&judge(Local));
+    conforms(&judge(Local));
 }
 
 /// The native client, over a Unix socket, to a local switch whose traffic the fabric drives.
@@ -301,10 +292,6 @@ impl Subject for Native {
         Plan::example()
     }
 
-    fn lacks(&self) -> &[Feature] {
-        &LOCAL_LACKS
-    }
-
     fn fresh(&self) -> Answer<'_, Box<dyn Bench>> {
         Box::pin(async {
             let fabric = Fabric::new(&self.plan());
@@ -321,7 +308,7 @@ impl Subject for Native {
 
 #[test]
 fn the_native_client() {
-    conforms_but_for_persistence(&judge(Native));
+    conforms(&judge(Native));
 }
 
 /// The Foundry driver, over telnet, to the ServerIron's command line of a local switch whose traffic the fabric drives.
@@ -360,15 +347,8 @@ impl Subject for OverTheCommandLine {
 
     fn lacks(&self) -> &[Feature] {
         // What the ServerIron's words do not say.
-        const LACKS: &[Feature] = &[
-            Feature::Drop,
-            Feature::Leases,
-            Feature::Fencing,
-            Feature::ContentRules,
-            Feature::Events,
-            Feature::Udp,
-            Feature::Option,
-        ];
+        const LACKS: &[Feature] =
+            &[Feature::Drop, Feature::Leases, Feature::Fencing, Feature::Events, Feature::Udp, Feature::Option];
         LACKS
     }
 
@@ -425,7 +405,7 @@ fn the_command_judges_a_native_switch() {
         let report = command(&[]).await;
         let counts = &report["counts"];
         assert_eq!(&counts["failed"], &serde_json::Value::from(0), "{report}");
-        assert_eq!(report["cannot"], serde_json::json!(["content-rules"]), "{report}");
+        assert_eq!(report["cannot"], serde_json::json!([]), "{report}");
         assert!(counts["passed"].as_u64() >= Some(50), "{report}");
         assert_eq!(fencing(&report), ["skipped", "skipped"], "{report}");
         let claimed = command(&["--claim", "--filter", "fence"]).await;

@@ -104,7 +104,7 @@ impl Desk {
     fn ask(&mut self, request: &Request) -> Served {
         self.clients += 1;
         let service: ServiceKey = V.parse().unwrap();
-        self.model.request(([10, 1, 0, 1], self.clients).into(), service, request)
+        self.model.request(([10, 1, 0, 1], self.clients).into(), service, request).served
     }
 
     /// The last number of the server that gets this path; 0: none.
@@ -200,10 +200,12 @@ async fn a_policy_switches_requests() {
     // And it is taken off again: every server takes everything.
     desk.configure(&["server virtual v1", "no port http csw"]).await;
     let row = desk.row().await;
-    assert_eq!((row.content, row.rules.len()), (Content::None, 0));
+    assert_eq!((row.content, row.rules.len()), (Content::None, 3), "rules that are attached wait");
     desk.configure(&["server real rs2 10.0.0.12", "no port 8080 disable"]).await;
     let rows = desk.model.list(&Filter::default()).await.unwrap().bindings;
     assert!(rows.len() == 4 && rows.iter().all(|row| row.group.as_str() == "default"), "{rows:?}");
+    desk.configure(&["server virtual v1", "no port http csw-policy"]).await;
+    assert_eq!(desk.row().await.rules.len(), 0);
 }
 
 #[tokio::test]
@@ -263,6 +265,7 @@ async fn maps_hashes_and_cookies_switch_requests() {
 async fn what_the_contract_has_no_word_for_is_refused_and_changes_nothing() {
     let mut desk = Desk::shop().await;
     desk.configure(POLICY).await;
+    desk.configure(&["csw-rule spare url exists"]).await;
     desk.configure(&["server virtual v1", "port http csw-policy p1", "port http csw"]).await;
     let before = (desk.config().await, desk.row().await);
     for (place, line, why) in [
@@ -275,7 +278,8 @@ async fn what_the_contract_has_no_word_for_is_refused_and_changes_nothing() {
         ("csw-policy p1", "match img forward 1024", "server id 1024"),
         ("csw-policy p1", "match img persist offset 0 length 4", "persist"),
         ("csw-policy p1", "match img log", "log"),
-        ("csw-policy p1", "match img redirect \"x y\" \"/\"", "visible ASCII"),
+        ("csw-policy p1", "match spare redirect \"x y\" \"/\"", "visible ASCII"),
+        ("csw-policy p1", "match img reset-client", "img decides twice"),
         ("csw-policy p1", "match missing forward 1", "missing is not configured"),
         ("csw-policy p1", "match img hash-persist url host-only", "host-only"),
         ("server real rs1 10.0.0.11", "port 8080 group-id 1 2", "one group"),
@@ -288,8 +292,78 @@ async fn what_the_contract_has_no_word_for_is_refused_and_changes_nothing() {
     assert_eq!((desk.config().await, desk.row().await), before);
 }
 
+/// What is set through the API stands in the configuration in words that make it again, and goes with it.
 #[tokio::test]
-async fn rules_set_elsewhere_are_remarks() {
+async fn rules_set_elsewhere_are_lines() {
+    let mut desk = Desk::shop().await;
+    let service: ServiceKey = V.parse().unwrap();
+    let rules = |text: &str| -> Vec<Rule> { serde_json::from_str(text).unwrap() };
+    let two = rules(
+        r#"[{"name":"images","when":[{"path":{"suffix":".png"}},{"method":"GET"}],"then":{"group":"images"}},
+            {"name":"old","when":[{"host":"*.old.example"}],"then":{"redirect":{"to":"https://new.example{uri}"}}}]"#,
+    );
+    let set = |set: SetService| Primitive::SetService(set);
+    let caller = Caller::default();
+    let all = SetService { content: Some(Content::Http), rules: Some(two.clone()), ..SetService::new(service) };
+    perform(&desk.model, &caller, set(all)).await.unwrap();
+    let images = SetService {
+        group: "images".parse().unwrap(),
+        scheduler: Some(Scheduler::UrlHash),
+        ..SetService::new(service)
+    };
+    perform(&desk.model, &caller, set(images)).await.unwrap();
+    let add = Add { group: Some("images".parse().unwrap()), ..Add::new(service, "10.0.0.11:8080".parse().unwrap()) };
+    perform(&desk.model, &caller, Primitive::Add(add)).await.unwrap();
+    let config = desk.config().await;
+    assert!(!config.contains("! 10.0.0.1"), "nothing is a remark:\n{config}");
+    for line in
+        ["url suffix \".png\"", "method eq GET", "nested-rule", "header \"host\" suffix \".old.example\"", "csw"]
+    {
+        assert!(config.contains(line), "{line} is not in\n{config}");
+    }
+    let row = desk.row().await;
+    assert_eq!(desk.server("/a.png"), 11);
+    let shown = desk.line("show csw-policy").await.join("\n");
+    assert!(shown.lines().any(|line| line.contains("images") && line.trim().ends_with(" 1")), "hits:\n{shown}");
+
+    // It makes itself again, on another switch.
+    let mut other = Desk::new().await;
+    let lines = config.lines().skip_while(|line| !line.starts_with("csw-rule")).take_while(|line| *line != "end");
+    for line in lines.filter(|line| *line != "!").collect::<Vec<_>>() {
+        other.line(line.trim()).await;
+    }
+    assert_eq!(said(&other.row().await), said(&row));
+    assert_eq!(other.server("/a.png"), 11);
+    let at_last = other.config().await;
+    assert!(at_last.contains("csw-policy") && !at_last.contains("! 10."), "{at_last}");
+
+    // A policy that somebody typed stays as it is while it says what is so; after another rule it waits, unattached.
+    desk.configure(POLICY).await;
+    desk.configure(&["server virtual v1", "port http csw-policy p1"]).await;
+    assert!(desk.config().await.contains("port http csw-policy \"p1\""));
+    let edit = serde_json::from_str(r#"{"remove":{"name":"write"}}"#).unwrap();
+    perform(&desk.model, &caller, set(SetService { edit: Some(edit), ..SetService::new(service) })).await.unwrap();
+    let config = desk.config().await;
+    assert!(config.contains("csw-policy \"p1\"") && !config.contains("port http csw-policy \"p1\""), "{config}");
+    assert!(!config.contains("! 10.0.0.1"), "{config}");
+
+    // Switched off, nothing that was made since is left; what somebody typed, or detached, is his.
+    let policies = |config: &str| config.lines().filter(|line| line.starts_with("csw-policy")).count();
+    assert_eq!(policies(&config), 3, "{config}");
+    let off = SetService {
+        content: Some(Content::None),
+        rules: Some(vec![]),
+        default_action: Some(Action::default_action()),
+        ..SetService::new(service)
+    };
+    perform(&desk.model, &caller, set(off)).await.unwrap();
+    let config = desk.config().await;
+    assert!(policies(&config) == 2 && !config.contains("acm-both") && !config.contains("port http csw"), "{config}");
+    assert!(config.contains("csw-policy \"p1\"") && config.contains("csw-rule \"img\""), "somebody's stay:\n{config}");
+}
+
+#[tokio::test]
+async fn rules_that_have_no_words_are_remarks() {
     let mut desk = Desk::shop().await;
     let rule: Rule = serde_json::from_str(
         r#"{"name":"images","when":[{"path":{"suffix":".png"}},{"method":"GET"}],"then":{"drop":{"fraction":0.5}}}"#,

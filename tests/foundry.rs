@@ -52,15 +52,8 @@ impl Subject for Foundry {
 
 /// Judges in virtual time.
 fn judge(iron: Iron) -> Report {
-    let mut lacks = vec![
-        Feature::Drop,
-        Feature::Leases,
-        Feature::Fencing,
-        Feature::ContentRules,
-        Feature::Events,
-        Feature::Udp,
-        Feature::Option,
-    ];
+    let mut lacks =
+        vec![Feature::Drop, Feature::Leases, Feature::Fencing, Feature::Events, Feature::Udp, Feature::Option];
     if iron.personality == Personality::Xl {
         lacks.push(Feature::ForceRemove);
     }

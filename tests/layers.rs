@@ -13,6 +13,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (2, "beacon", &["base", "acm"]),
     (2, "port", &["base", "wire"]),
     (2, "content", &["base", "acm"]),
+    (2, "ironware", &["base", "acm"]),
     (2, "health", &["base", "wire", "acm"]),
     (3, "plane", &["base", "wire", "acm", "content"]),
     (4, "switch", &["base", "wire", "acm", "plane", "port", "health"]),
@@ -20,14 +21,14 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "manager", &["base", "acm", "beacon"]),
     (3, "operator", &["base", "acm", "beacon"]),
     (3, "agent", &["base", "acm", "beacon"]),
-    (4, "driver", &["base", "acm", "api"]),
-    (4, "console", &["base", "acm"]),
+    (4, "driver", &["base", "acm", "ironware", "api"]),
+    (4, "console", &["base", "acm", "ironware"]),
     (5, "lab", &["*"]),
     (5, "cli", &["*"]),
 ];
 
 /// Rooms that read the contract's data, never the trait, and the modules of `acm` they may not see.
-const DATA_ONLY: &[&str] = &["content", "plane"];
+const DATA_ONLY: &[&str] = &["content", "ironware", "plane"];
 const NOT_FOR_THEM: &[&str] = &["switch", "model", "chaos", "conformance", "connect", "wait", "event_log"];
 
 /// Modules of `api` the drivers may see: its schema, not its server.

@@ -189,6 +189,44 @@ fn curl() -> Outcome {
     expect(&format!("both lengths: {said}"), said == "400")
 }
 
+/// curl with a jar of cookies: it comes back to its server until that one is drained, then to another.
+fn coming_back() -> Outcome {
+    let lab = Shop::up(&[])?;
+    lab.verb(&["service", "set", VIP, "--group", "hashed", "--persist", "insert", "--persist-cookie", "acm"])?;
+    let jar = std::env::temp_dir().join(format!("acm-{}-jar", lab.pid));
+    let jar = jar.to_string_lossy().into_owned();
+    // Every other time on one connection, else on one each.
+    let visit = |first: u32| -> Result<Vec<String>, Failed> {
+        let script = format!(
+            "curl -sS -m 20 -b {jar} -c {jar} 'http://10.0.0.100/h/[{first}-{}]'; \
+             for n in $(seq 20); do curl -sS -m 20 -b {jar} -c {jar} http://10.0.0.100/h/{first}-$n; done",
+            first + 19
+        );
+        let said = text(&lab.exec("client", &["sh", "-c", &script])?);
+        Ok(said.lines().map(str::to_owned).collect())
+    };
+    let without = visit(1)?;
+    let kept = std::fs::read_to_string(&jar)?;
+    let (token, home) =
+        (kept.split_whitespace().last().unwrap_or_default(), without.last().cloned().unwrap_or_default());
+    // The first request of all is hashed; every other one goes where that one went.
+    expect(
+        &format!("{without:?} of one jar: {kept}"),
+        without.len() == 40 && without.iter().all(|line| *line == home),
+    )?;
+    expect(&format!("the jar: {kept}"), kept.contains("#HttpOnly_10.0.0.100") && token.len() == 34)?;
+    let real = if home == "hello from s4" { "10.0.0.14:8080" } else { "10.0.0.15:8080" };
+    lab.verb(&["remove", VIP, real])?;
+    let moved = visit(100)?;
+    let _ = std::fs::remove_file(&jar);
+    expect(
+        &format!("{moved:?} after {home} was drained"),
+        moved.len() == 40 && moved.iter().all(|line| *line != home),
+    )?;
+    let (set, led) = (lab.counter("content.cookie_set")?, lab.counter("content.cookie_led")?);
+    expect(&format!("{set} cookies set, {led} requests led"), set == 2 && led >= 76)
+}
+
 /// wrk, a thousand URLs in turn on each connection.
 fn wrk() -> Outcome {
     let lab = Shop::up(&[])?;
@@ -297,10 +335,11 @@ fn main() -> ExitCode {
     // Two cores: labs beside one another would measure each other.
     arguments.test_threads = Some(1);
     let obstacle = if arguments.list { None } else { obstacle() };
-    let tests: [Named; 9] = [
+    let tests: [Named; 10] = [
         ("mixed_requests", mixed_requests, None),
         ("new_connections", new_connections, None),
         ("curl", curl, lacks("curl")),
+        ("coming_back", coming_back, lacks("curl")),
         ("wrk", wrk, lacks("wrk")),
         ("byte_exact", byte_exact, None),
         ("byte_exact_through_trouble", byte_exact_through_trouble, None),

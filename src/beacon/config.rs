@@ -198,24 +198,30 @@ impl KeyConfig {
     }
 }
 
+/// The one line of a file that nobody else may read.
+///
+/// # Errors
+/// What is wrong with the file, which is named.
+pub fn private_line(path: &Path) -> Result<Secret, String> {
+    let at = |why: String| format!("{}: {why}", path.display());
+    let metadata = std::fs::metadata(path).map_err(|why| at(why.to_string()))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(at("others may read it; chmod 600 it".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|why| at(why.to_string()))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    if line.is_empty() || line.len() > 512 || line.chars().any(char::is_control) {
+        return Err(at("must hold one line of 1 to 512 characters".into()));
+    }
+    Ok(Secret::from(line))
+}
+
 /// A secret from a file that nobody else may read, or from the environment; at most one of the two.
 ///
 /// # Errors
 /// [`Wrong`], naming `place.WHAT_file` or `place.WHAT_env`.
 pub fn secret(place: &str, what: &str, file: Option<&Path>, env: Option<&str>) -> Result<Option<Secret>, Wrong> {
-    let from_file = |path: &Path| {
-        let wrong = |why: String| wrong(format!("{place}.{what}_file"), format!("{}: {why}", path.display()));
-        let metadata = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(wrong("others may read it; chmod 600 it".into()));
-        }
-        let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        if line.is_empty() || line.len() > 512 || line.chars().any(char::is_control) {
-            return Err(wrong("must hold one line of 1 to 512 characters".into()));
-        }
-        Ok(Secret::from(line))
-    };
+    let from_file = |path: &Path| private_line(path).map_err(|why| wrong(format!("{place}.{what}_file"), why));
     let from_env = |name: &str| match std::env::var(name) {
         Ok(text) if !text.is_empty() => Ok(Secret::from(text)),
         _ => Err(wrong(format!("{place}.{what}_env"), format!("the environment has no {name}"))),

@@ -7,6 +7,7 @@
 //! ports = ["eth1", "eth2"]
 //! addresses = ["10.0.0.2/24"]         # the switch's own; health checks come from them
 //! mac = "02:00:00:00:00:01"           # optional; default: stable for this machine and these ports
+//! cookie_key_files = ["/etc/acm/cookie-key"]   # for persistence cookies; default: made up at each start
 //!
 //! [api]
 //! listen = ["unix:/run/acm/switch.sock", "http://10.0.0.2:8800"]
@@ -66,12 +67,16 @@ use crate::base::span::Span;
 use crate::base::text::quoted;
 use crate::beacon;
 use crate::beacon::config::in_line;
+use crate::content::token::{Key, Keys};
 
 /// Where the API listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/acm/switch.sock";
 
 /// Flow table sizes accepted: fewer is not a switch, more is more memory than one table may take (128 B a flow).
 pub const FLOWS_RANGE: (u32, u32) = (1024, 16 * 1024 * 1024);
+
+/// Fewest bytes of a secret that cookies are made with.
+const COOKIE_SECRET_MIN: usize = 32;
 
 /// Timeouts accepted: shorter ones end living connections, longer ones never end dead ones.
 pub const TIMEOUT_RANGE: (Span, Span) = (Span::secs(1), Span::secs(7 * 24 * 3600));
@@ -105,6 +110,10 @@ pub struct SwitchConfig {
     /// The ServerIron's command line.
     #[serde(default)]
     pub cli: CliConfig,
+    /// Files of secrets that persistence cookies are made with, mode 0600: the one in use, and the one before it. Without
+    /// one a secret is made up at each start, and older cookies are worth nothing then.
+    #[serde(default)]
+    pub cookie_key_files: Vec<PathBuf>,
     /// Services to have at the start.
     #[serde(default, rename = "service")]
     pub services: Vec<SetService>,
@@ -225,6 +234,7 @@ impl SwitchConfig {
             flows: FlowsConfig::default(),
             timeouts: TimeoutsConfig::default(),
             cli: CliConfig::default(),
+            cookie_key_files: Vec::new(),
             services: Vec::new(),
             bindings: Vec::new(),
         };
@@ -263,6 +273,9 @@ impl SwitchConfig {
         self.validate_api()?;
         self.cli.validate()?;
         self.validate_sizes()?;
+        if self.cookie_key_files.len() > 2 {
+            return Err(wrong("cookie_key_files", "name two at most: the one in use, and the one before it"));
+        }
         self.validate_services()
     }
 
@@ -345,6 +358,31 @@ impl SwitchConfig {
             judged.map_err(|refused| at_key(&key, refused))?;
         }
         Ok(())
+    }
+
+    /// The keys of persistence cookies, if files of secrets are named.
+    ///
+    /// # Errors
+    /// A file is not there, others may read it, or it holds no secret of at least 32 bytes.
+    pub fn cookie_keys(&self) -> Result<Option<Keys>, ConfigError> {
+        let at = |n: usize| format!("cookie_key_files[{n}]");
+        let key = |(n, path): (usize, &PathBuf)| {
+            let text = beacon::config::private_line(path).map_err(|why| wrong(at(n), why))?;
+            match text.expose().len() < COOKIE_SECRET_MIN {
+                true => {
+                    let remedy = "make one with: openssl rand -hex 32";
+                    Err(wrong(at(n), format!("the secret has fewer than {COOKIE_SECRET_MIN} bytes; {remedy}")))
+                }
+                false => Ok(Key::of_secret(text.expose().as_bytes())),
+            }
+        };
+        let mut keys = self.cookie_key_files.iter().enumerate().map(key);
+        let Some(current) = keys.next().transpose()? else { return Ok(None) };
+        let previous = keys.next().transpose()?;
+        if previous.as_ref().is_some_and(|previous| previous.id == current.id) {
+            return Err(wrong(at(1), "cannot be told from the other; take another secret"));
+        }
+        Ok(Some(Keys { current, previous }))
     }
 
     /// What the switch is to be told at its start, in order, each with its key in the file.
@@ -495,5 +533,38 @@ mod tests {
         assert!(config.mac_or_default("m1").is_station());
         let named = parse("mac = \"02:00:00:00:00:07\"\n").unwrap();
         assert_eq!(named.mac_or_default("m1").to_string(), "02:00:00:00:00:07");
+    }
+
+    #[test]
+    fn cookie_keys_are_read_strictly() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str, mode: u32| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            path
+        };
+        let long = "0123456789abcdef0123456789abcdef";
+        let (new, old) = (file("new", long, 0o600), file("old", &long.replace('0', "x"), 0o600));
+        let keys = |files: &[&PathBuf]| {
+            let mut config = parse("").unwrap();
+            config.cookie_key_files = files.iter().map(|path| (*path).clone()).collect();
+            config.cookie_keys().map_err(|why| why.to_string())
+        };
+        assert!(keys(&[]).unwrap().is_none());
+        let both = keys(&[&new, &old]).unwrap().unwrap();
+        assert_ne!(both.current.id, both.previous.unwrap().id);
+        for (files, why) in [
+            (vec![&file("open", long, 0o644)], "chmod 600"),
+            (vec![&file("short", "abc", 0o600)], "cookie_key_files[0]: the secret has fewer than 32 bytes"),
+            (vec![&new, &new], "cookie_key_files[1]: cannot be told"),
+            (vec![&directory.path().join("missing")], "No such file"),
+        ] {
+            let refused = keys(&files).unwrap_err();
+            assert!(refused.contains(why) && !refused.contains(long), "{refused}");
+        }
+        let three =
+            SwitchConfig::parse("x", &format!("cookie_key_files = [\"a\", \"b\", \"c\"]\n{SMALL}")).unwrap_err();
+        assert!(three.to_string().contains("two at most"), "{three}");
     }
 }

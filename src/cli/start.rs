@@ -10,6 +10,7 @@ use super::config::SwitchConfig;
 use super::failure::Failure;
 use super::ports;
 use crate::acm::switch::InspectableSwitch;
+use crate::content::token::{Key, Keys};
 use crate::plane::PlaneConfig;
 use crate::plane::tcp::Timeouts;
 use crate::switch::local::{LocalConfig, LocalSwitch};
@@ -20,8 +21,8 @@ use crate::switch::local::{LocalConfig, LocalSwitch};
 /// A port cannot be opened, or the kernel owns an address that is to be the switch's.
 pub(super) async fn start(config: SwitchConfig) -> Result<Arc<dyn InspectableSwitch>, Failure> {
     refuse_kernel_addresses(&config)?;
-    let ports = ports::open(&config)?;
-    let (switch, task) = LocalSwitch::start(local_config(&config)?, ports)?;
+    let local = local_config(&config)?;
+    let (switch, task) = LocalSwitch::start(local, ports::open(&config)?)?;
     tokio::spawn(task.run());
     Ok(switch)
 }
@@ -32,6 +33,13 @@ fn local_config(config: &SwitchConfig) -> Result<LocalConfig, Failure> {
     let mut plane = PlaneConfig::new(mac, addresses.clone(), 0);
     plane.secret = [random()?, random()?];
     plane.seed = random()?;
+    plane.cookie_keys = match config.cookie_keys().map_err(|why| Failure::Setup(why.to_string()))? {
+        Some(keys) => keys,
+        None => Keys {
+            current: Key::of_secret(&[random()?, random()?, random()?, random()?].map(u64::to_ne_bytes).concat()),
+            previous: None,
+        },
+    };
     plane.flows_max = config.flows.max as usize;
     plane.timeouts = Timeouts {
         established: config.timeouts.established.0,

@@ -32,7 +32,7 @@ use crate::base::addr::Mac;
                         acm switch --port eth1 --port eth2 --address 10.0.0.2/24 --cli 127.0.0.1:2323")]
 pub struct SwitchArgs {
     /// Everything from a TOML file instead
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "address", "mac", "api", "token_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "address", "mac", "api", "token_file", "cookie_key_file"])]
     config: Option<PathBuf>,
     /// An interface to take as a port; repeat for each
     #[arg(long, value_name = "NAME", required_unless_present = "config")]
@@ -55,6 +55,9 @@ pub struct SwitchArgs {
     /// Tokens for the API on TCP, one a line, mode 0600
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A secret that persistence cookies are made with, mode 0600; a second one still reads older cookies [default: made up]
+    #[arg(long, value_name = "FILE")]
+    cookie_key_file: Vec<PathBuf>,
     #[command(flatten)]
     cli: CliConfig,
 }
@@ -77,6 +80,7 @@ impl SwitchArgs {
         config.faults = self.fault;
         config.api.token_file = self.token_file;
         config.cli = self.cli;
+        config.cookie_key_files = self.cookie_key_file;
         if !self.api.is_empty() {
             config.api.listen = self.api;
         }

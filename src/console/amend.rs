@@ -8,6 +8,7 @@ use switch_sim::slb::change::{Change, Place};
 use switch_sim::slb::config::Config;
 use switch_sim::slb::words::{Admin, Name, Port, Protocol, RealKind};
 
+use super::reword;
 use super::seen::Seen;
 use super::wants::{self, Bind};
 use crate::acm::list::{BindingRow, State};
@@ -28,7 +29,7 @@ pub(super) fn amendments(seen: &Seen, config: &Config, leaving: &HashSet<Service
     let mut writer = Writer { config: config.clone(), changes: Vec::new(), nameless: Vec::new() };
     let mut services: Vec<_> = seen.services().filter(|row| !leaving.contains(&row.service)).collect();
     services.sort_by_key(|row| row.service);
-    for row in services {
+    for row in &services {
         if writer.virtual_port(&row.service).is_some() {
             writer.set_predictor(row.service, row);
         }
@@ -38,24 +39,36 @@ pub(super) fn amendments(seen: &Seen, config: &Config, leaving: &HashSet<Service
     rows.iter().filter(|row| !leaving.contains(&row.key.service)).for_each(|row| writer.put(row));
     writer.set_options(&rows);
     writer.unbind_missing(seen);
+    // Their groups' ways to choose are judged beside the predictors, which are set by now.
+    for row in &services {
+        reword::service(&mut writer, row);
+    }
+    let staying: Vec<_> = rows.into_iter().filter(|row| !leaving.contains(&row.key.service)).collect();
+    staying.iter().for_each(|row| reword::binding(&mut writer, row, &staying));
     let Writer { config, changes, nameless } = writer;
     Amendments { changes, config, nameless }
 }
 
 /// Writes changes into a copy of the configuration as it goes, so that each is checked against those before it.
-struct Writer {
-    config: Config,
+pub(super) struct Writer {
+    pub(super) config: Config,
     changes: Vec<Change>,
     nameless: Vec<BindingKey>,
 }
 
 impl Writer {
-    fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change) {
         use switch_sim::slb::change::Checked;
         if self.config.check(&change) == Ok(Checked::Needed) {
             self.config.apply(&change);
             self.changes.push(change);
         }
+    }
+
+    /// Puts a line in its place; `None` takes it away.
+    pub(super) fn line(&mut self, place: &Place, key: &str, line: Option<&str>) {
+        let line = line.map(str::to_owned);
+        self.change(Change::SetLine { place: place.clone(), key: key.to_owned(), line });
     }
 
     fn put(&mut self, row: &BindingRow) {

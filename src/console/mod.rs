@@ -11,8 +11,8 @@
 //! through the API appears in the configuration under names made from its addresses, one that somebody removes is
 //! unbound. What the contract has no word for (names, real servers that are not bound, ages) stays in the command line's
 //! own configuration; what the command line has no word for (leases, owners, Drop policies, rules
-//! set elsewhere) is a remark in `show running-config`. Content switching has words on both sides (`content.rs` has the
-//! table). Not here: the grammar, sessions and screens (`switch-sim`), and listening (`cli`).
+//! that look at cookies) is a remark in `show running-config`. Content switching has words on both sides
+//! ([`ironware`](crate::ironware) has the table): `content.rs` obeys them, `reword.rs` writes what others set. Not here: the grammar, sessions and screens (`switch-sim`), and listening (`cli`).
 //!
 //! [`SlbBox`]: switch_sim::slb::balancer::SlbBox
 //! [`AcmSwitch`]: crate::acm::switch::AcmSwitch
@@ -21,6 +21,7 @@ mod acm_box;
 mod amend;
 mod content;
 mod plan;
+mod reword;
 mod seen;
 mod task;
 mod wants;

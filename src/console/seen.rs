@@ -13,6 +13,7 @@ use crate::acm::list::{BindingRow, GroupRow, Listing, RuleRow, ServiceRow, State
 use crate::acm::rules::{Case, Content, Strangers};
 use crate::acm::words::{BindingKey, ServiceKey, default_group, operator};
 use crate::base::id;
+use crate::ironware::say::says_as;
 
 /// One List.
 #[derive(Debug, Default)]
@@ -63,7 +64,11 @@ impl Seen {
                 self.ports.insert((name.clone(), *port), key);
                 // What cannot be said in the contract's words was never accepted.
                 if let Ok(Some(wanted)) = content::wants(config, name, *port) {
+                    let is_on = wanted.content == Content::Http;
                     self.wanted.insert(key, wanted);
+                    if !is_on {
+                        continue;
+                    }
                     let binds = wants::binds_of_virtual_port(config, name, *port);
                     let group = |bind| Some((wants::key(config, &bind)?, content::group_of(config, &bind)));
                     self.groups.extend(binds.into_iter().filter_map(group));
@@ -178,7 +183,8 @@ impl Seen {
     /// How many requests a content rule of this name has decided, on all services.
     pub(super) fn hits(&self, rule: &str) -> u64 {
         let rows = self.services.values().flat_map(|row| &row.rules);
-        rows.filter(|row| row.rule.name.as_str() == rule).map(|row| row.hits).sum()
+        let is_it = |row: &&RuleRow| row.rule.name.as_str() == rule || says_as(&row.rule).as_deref() == Some(rule);
+        rows.filter(is_it).map(|row| row.hits).sum()
     }
 
     /// What is about neither: services and bindings that the command line cannot name.
@@ -233,7 +239,7 @@ fn service_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
         format!("{}: drop {} of new connections{from}, mode {}", row.service, drop.fraction, drop.mode)
     });
     let is_said = |group: &GroupRow| match wanted {
-        Some(wanted) => wanted.agrees(row),
+        Some(wanted) => content::agrees(wanted, row),
         None => group.group == default_group() && wants::predictor(group.scheduler).is_some(),
     };
     let unnamed = row.groups.iter().filter(|group| !is_said(group));
@@ -242,9 +248,10 @@ fn service_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
     drops.chain(groups).chain(content_remarks(row, wanted)).chain(reset).collect()
 }
 
-/// The rules in force where the command line's words do not say them: they were set elsewhere.
+/// The rules in force where the command line's words do not say them: they were set elsewhere, and have none.
 fn content_remarks(row: &ServiceRow, wanted: Option<&Wants>) -> Vec<String> {
-    let is_said = wanted.map_or(row.content == Content::None && row.rules.is_empty(), |wanted| wanted.agrees(row));
+    let is_said =
+        wanted.map_or(row.content == Content::None && row.rules.is_empty(), |wanted| content::agrees(wanted, row));
     if is_said {
         return Vec::new();
     }

@@ -11,7 +11,7 @@
 //! * [`hello`]: the TLS client hello; [`refusal`]: every reason to refuse, with counter and status;
 //! * [`body`], [`response`]: where a message ends;
 //! * [`rules`]: rules made ready for any number of requests; [`hash`]: the keys of `url-hash` and `cookie-hash`;
-//! * [`token`]: persistence cookies; [`answer`]: what the switch itself says to a client.
+//! * [`token`]: persistence cookies; [`set_cookie`]: those that servers set, and where one can be put in; [`answer`]: what the switch itself says to a client.
 //!
 //! Reject, never repair: whatever two parsers could read differently is refused, since a rule is worth nothing if a server
 //! sees another request than the switch. What is forwarded is what the client wrote, byte by byte.
@@ -31,5 +31,6 @@ pub mod path;
 pub mod refusal;
 pub mod response;
 pub mod rules;
+pub mod set_cookie;
 mod text;
 pub mod token;

@@ -269,6 +269,11 @@ fn status_line(line: &[u8]) -> Option<HeadFacts> {
     Some(HeadFacts { status, is_http10: *minor == b'0', ..HeadFacts::default() })
 }
 
+/// The status code of a status line of HTTP/1, without its line end.
+pub(super) fn status_of(line: &[u8]) -> Option<u16> {
+    status_line(line).map(|facts| facts.status)
+}
+
 impl HeadFacts {
     fn field(&mut self, line: &[u8], is_whole: bool) -> Result<(), Doubt> {
         // A folded line, or one without a name: clients differ about it.

@@ -14,10 +14,10 @@
 //! base64url( key id (1) | pseudonym (8) | HMAC-SHA-256 truncated to 128 bits (16) )
 //! ```
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::acm::rules::{InsertCookie, SameSite};
 use crate::acm::words::ServiceKey;
@@ -35,6 +35,15 @@ pub struct Key {
     pub id: u8,
     /// 256 random bits.
     pub secret: [u8; 32],
+}
+
+impl Key {
+    /// The key that a secret text makes. Its number is made from it too, so that switches with the same secrets agree.
+    pub fn of_secret(text: &[u8]) -> Key {
+        let number = Sha256::new_with_prefix(b"acm cookie key number\0").chain_update(text).finalize()[0];
+        let secret = Sha256::new_with_prefix(b"acm cookie key\0").chain_update(text).finalize();
+        Key { id: number, secret: secret.into() }
+    }
 }
 
 impl std::fmt::Debug for Key {
@@ -62,19 +71,36 @@ pub struct Tokens {
 /// What is needed to read the tokens of one key.
 struct KeyReader {
     id: u8,
-    /// Has taken in the service and the cookie's name.
+    /// These have taken in the service and the cookie's name: of tokens, and of members.
     mac: Hmac<Sha256>,
+    names: Hmac<Sha256>,
     members: AHashMap<[u8; PSEUDONYM], u64>,
 }
 
 impl Tokens {
-    /// Makes tokens for the members with these shares.
-    pub fn new(keys: &Keys, service: &ServiceKey, cookie: &str, shares: &[u64]) -> Tokens {
+    /// For a service and a cookie, without members.
+    pub fn new(keys: &Keys, service: &ServiceKey, cookie: &str) -> Tokens {
         let all = std::iter::once(&keys.current).chain(&keys.previous);
-        let readers: Vec<_> = all.map(|key| KeyReader::new(key, service, cookie, shares)).collect();
-        let current = &readers[0];
-        let made = current.members.iter().map(|(pseudonym, share)| (*share, current.token(pseudonym))).collect();
-        Tokens { readers, made }
+        Tokens { readers: all.map(|key| KeyReader::new(key, service, cookie)).collect(), made: AHashMap::new() }
+    }
+
+    /// The members are those with these shares. Makes tokens for the new ones, some microseconds each.
+    pub fn set_members(&mut self, shares: &[u64]) {
+        let wanted: AHashSet<u64> = shares.iter().copied().collect();
+        self.made.retain(|share, _| wanted.contains(share));
+        self.readers.iter_mut().for_each(|reader| reader.members.retain(|_, share| wanted.contains(share)));
+        for share in wanted {
+            if self.made.contains_key(&share) {
+                continue;
+            }
+            for (reader, is_current) in self.readers.iter_mut().zip([true, false]) {
+                let pseudonym = reader.pseudonym(share);
+                reader.members.insert(pseudonym, share);
+                if is_current {
+                    self.made.insert(share, reader.token(&pseudonym));
+                }
+            }
+        }
     }
 
     /// The token of a member, by its share.
@@ -100,7 +126,7 @@ impl Tokens {
 }
 
 impl KeyReader {
-    fn new(key: &Key, service: &ServiceKey, cookie: &str, shares: &[u64]) -> KeyReader {
+    fn new(key: &Key, service: &ServiceKey, cookie: &str) -> KeyReader {
         let mac = |purpose: u8| {
             // A key shorter than a block is filled up with zeroes (RFC 2104, section 2).
             let mut block = [0; 64];
@@ -114,19 +140,15 @@ impl KeyReader {
             mac.update(&[0]);
             mac
         };
-        let names = mac(b'n');
-        let pseudonym = |share: u64| {
-            let mut mac = names.clone();
-            mac.update(&share.to_be_bytes());
-            let mut short = [0; PSEUDONYM];
-            short.copy_from_slice(&mac.finalize().into_bytes()[..PSEUDONYM]);
-            short
-        };
-        KeyReader {
-            id: key.id,
-            mac: mac(b't'),
-            members: shares.iter().map(|share| (pseudonym(*share), *share)).collect(),
-        }
+        KeyReader { id: key.id, mac: mac(b't'), names: mac(b'n'), members: AHashMap::new() }
+    }
+
+    fn pseudonym(&self, share: u64) -> [u8; PSEUDONYM] {
+        let mut mac = self.names.clone();
+        mac.update(&share.to_be_bytes());
+        let mut short = [0; PSEUDONYM];
+        short.copy_from_slice(&mac.finalize().into_bytes()[..PSEUDONYM]);
+        short
     }
 
     fn token(&self, pseudonym: &[u8; PSEUDONYM]) -> [u8; TOKEN_LEN] {
@@ -178,7 +200,12 @@ mod tests {
     }
 
     fn tokens(keys: &Keys) -> Tokens {
-        Tokens::new(keys, &web(), "acm", &[11, 12, 13])
+        with_members(Tokens::new(keys, &web(), "acm"), &[11, 12, 13])
+    }
+
+    fn with_members(mut tokens: Tokens, shares: &[u64]) -> Tokens {
+        tokens.set_members(shares);
+        tokens
     }
 
     #[test]
@@ -189,9 +216,12 @@ mod tests {
             assert_eq!((token.len(), tokens.read(token.as_bytes())), (TOKEN_LEN, Some(share)));
         }
         assert_eq!(tokens.of(14), None);
-        let other = super::Tokens::new(&keys(1, None), &web(), "acm", &[12, 13]);
+        let mut other = with_members(Tokens::new(&keys(1, None), &web(), "acm"), &[12, 13]);
         assert_eq!(other.read(tokens.of(11).unwrap().as_bytes()), None, "removed");
         assert_eq!(other.of(12), tokens.of(12), "the same on every switch with the keys");
+        other.set_members(&[13, 11]);
+        assert_eq!(other.read(tokens.of(11).unwrap().as_bytes()), Some(11), "back again");
+        assert_eq!((other.of(12), other.read(tokens.of(12).unwrap().as_bytes())), (None, None));
     }
 
     #[test]
@@ -215,7 +245,7 @@ mod tests {
         let mine = tokens(&keys(1, None));
         let token = mine.of(11).unwrap().as_bytes();
         let read = |keys: &Keys, service: &str, cookie: &str| {
-            Tokens::new(keys, &service.parse().unwrap(), cookie, &[11]).read(token)
+            with_members(Tokens::new(keys, &service.parse().unwrap(), cookie), &[11]).read(token)
         };
         assert_eq!(read(&keys(1, None), "10.0.0.100:80", "acm"), Some(11));
         assert_eq!(read(&keys(2, Some(1)), "10.0.0.100:80", "acm"), Some(11));
@@ -249,6 +279,13 @@ mod tests {
             ..plain
         };
         assert_eq!(line(&all), "Set-Cookie: acm=T; Path=/; Max-Age=3600; Secure; SameSite=None\r\n");
+    }
+
+    #[test]
+    fn a_secret_makes_one_key() {
+        let [a, b, other] = [&b"secret"[..], b"secret", b"secreT"].map(Key::of_secret);
+        assert_eq!((a.id, a.secret), (b.id, b.secret));
+        assert_ne!(a.secret, other.secret);
     }
 
     #[test]

@@ -112,22 +112,22 @@ impl Plane {
 
     /// Chooses a real for a new connection.
     fn choose(&mut self, service: u32, arrival: &Arrival<'_>, now: Time) -> Result<Chosen, Counter> {
-        let binding = self.choose_from(service, None, arrival, None, (&[], &[]), now)?;
+        let binding = self.choose_from(service, None, arrival, (None, None), (&[], &[]), now)?;
         Ok(Chosen { service, binding, _chosen: () })
     }
 
-    /// Chooses a member of a group for a request: one of those that are connected already (`own`) will do, one that was
-    /// `tried` will not.
+    /// Chooses a member of a group for a request: the one its cookie leads to (`led`), if that one will do; one of those that
+    /// are connected already (`own`) will, one that was `tried` will not.
     pub(super) fn choose_among(
         &mut self,
         service: u32,
         group: &Name,
         arrival: &Arrival<'_>,
-        content_hash: Option<u64>,
+        (led, content_hash): (Option<u32>, Option<u64>),
         (own, tried): (&[u32], &[u32]),
         now: Time,
     ) -> Result<u32, Counter> {
-        self.choose_from(service, Some(group), arrival, content_hash, (own, tried), now)
+        self.choose_from(service, Some(group), arrival, (led, content_hash), (own, tried), now)
     }
 
     #[inline(always)] // the two above differ in constants
@@ -136,7 +136,7 @@ impl Plane {
         service: u32,
         group: Option<&Name>,
         arrival: &Arrival<'_>,
-        content_hash: Option<u64>,
+        (led, content_hash): (Option<u32>, Option<u64>),
         (own, tried): (&[u32], &[u32]),
         now: Time,
     ) -> Result<u32, Counter> {
@@ -151,7 +151,7 @@ impl Plane {
         let mut why = Counter::NoReal;
         let chosen = {
             let (services, flows, bridge) = (&self.services, &self.flows, &self.bridge);
-            let acceptable = |slot: u32| {
+            let mut acceptable = |slot: u32| {
                 let binding = services.binding(slot);
                 let port = binding.mac.and_then(|mac| bridge.port_of(mac, now)).or(binding.port);
                 let server_hash = || flows.hash(Side::Server, client, binding.real, arrival.key.protocol);
@@ -181,7 +181,10 @@ impl Plane {
                 why = refused;
                 false
             };
-            chooser.pick(choice, |slot| services.binding(slot).live, acceptable)
+            match led.filter(|slot| acceptable(*slot)) {
+                None => chooser.pick(choice, |slot| services.binding(slot).live, acceptable),
+                led => led,
+            }
         };
         self.services.return_chooser(service, (at, chooser));
         let binding = chosen.ok_or(why)?;

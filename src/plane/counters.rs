@@ -148,6 +148,12 @@ counters! {
     ContentReset = "content.reset",
     /// Requests redirected by a rule.
     ContentRedirected = "content.redirected",
+    /// Requests that a persistence cookie led to a server.
+    ContentCookieLed = "content.cookie_led",
+    /// Persistence cookies put into responses.
+    ContentCookieSet = "content.cookie_set",
+    /// Cookies of servers learnt, or learnt again.
+    ContentCookieLearnt = "content.cookie_learnt",
     /// Answers given by the switch itself.
     ContentAnswered = "content.answered",
     /// Connections whose client asked nothing in time.
@@ -160,6 +166,8 @@ counters! {
     ContentAck = "content.acknowledged",
     /// Times that something of the switch's own was sent again.
     ContentResent = "content.resent",
+    /// Times that segments of the switch's own became smaller, because a router said that they were too big.
+    ContentSmaller = "content.made_smaller",
     /// Connections given up because nobody acknowledged.
     ContentGivenUp = "content.given_up",
     /// Flows made.

@@ -8,15 +8,17 @@
 //!
 //! An error is easily forged, so it is passed on only about a packet that is under way now: its TCP sequence number
 //! must be sent and not acknowledged (RFC 5927, section 4.1). It never ages, shortens or ends a flow: whether to
-//! believe it is for the host to decide.
+//! believe it is for the host to decide. What they mean for content connections, whose numbers are others on either side,
+//! is in `splice/errors.rs`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::counters::Counter;
 use super::flow_table::{Endpoint, FlowId, Side};
+use super::forward::Rewrite;
 use super::process::FlowKey;
 use super::tcp::TcpState;
-use super::{Plane, Verdict};
+use super::{Out, Plane, Verdict};
 use crate::base::seq::Seq;
 use crate::base::time::Time;
 use crate::wire::checksum;
@@ -27,7 +29,14 @@ use crate::wire::rewrite::{self, End};
 
 impl Plane {
     /// An ICMP error to a virtual address, or one that passes; `None` if it is of the latter and about no flow.
-    pub(super) fn carry_error(&mut self, frame: &mut FrameBuf, parsed: &Parsed, ip: &Ip, now: Time) -> Option<Verdict> {
+    pub(super) fn carry_error(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        now: Time,
+        out: &mut Out,
+    ) -> Option<Verdict> {
         let Transport::Icmp(Icmp::Error { kind, .. }) = ip.transport else { return None };
         let to_virtual = parsed.dst_mac == self.config.mac && self.table.is_vip(ip.dst);
         let found = self.flow_quoted(frame, ip, to_virtual);
@@ -40,13 +49,24 @@ impl Plane {
             return Some(Verdict::Dropped(fault));
         }
         let passable = icmp::is_about_delivery(ip.family(), kind) && ip.fragment == Fragment::Whole;
-        let Some((id, quoted)) = found.filter(|(id, quoted)| passable && self.is_under_way(*id, quoted, to_virtual))
-        else {
+        let Some((id, quoted)) = found.filter(|_| passable) else { return Some(Verdict::Dropped(Counter::IcmpError)) };
+        if self.flows.get(id).state == TcpState::Content {
+            return Some(self.splice_error(frame, parsed, ip, id, &quoted, now, out));
+        }
+        if !self.is_under_way(id, &quoted, to_virtual) {
             return Some(Verdict::Dropped(Counter::IcmpError));
-        };
+        }
         Some(match to_virtual {
-            true => self.error_to_real(frame, ip, id, &quoted),
-            false => self.error_to_client(frame, parsed, ip, id, &quoted, now),
+            true => {
+                let Some(rewrite) = self.rewrite_of(id, Side::Client) else {
+                    return Some(Verdict::Dropped(Counter::RealPortUnknown));
+                };
+                self.error_to_real(frame, ip, &rewrite, &quoted)
+            }
+            false => {
+                let service = self.services.service(self.flows.get(id).service).socket;
+                self.error_to_client(frame, parsed, ip, service, &quoted, now)
+            }
         })
     }
 
@@ -72,15 +92,17 @@ impl Plane {
             false if flow.state == TcpState::SynSent => (flow.tcp.client_next.wrapping_sub(1), flow.tcp.client_next),
             false => (flow.tcp.server_ack, flow.tcp.client_next),
         };
-        // The numbers of content connections are elsewhere, and are others on either side.
-        !matches!(flow.state, TcpState::Tombstone | TcpState::Content)
-            && quoted.seq.is_none_or(|seq| seq >= Seq(acked) && seq < Seq(next))
+        flow.state != TcpState::Tombstone && quoted.seq.is_none_or(|seq| seq >= Seq(acked) && seq < Seq(next))
     }
 
-    fn error_to_real(&mut self, frame: &mut FrameBuf, ip: &Ip, id: FlowId, quoted: &Quoted) -> Verdict {
-        let Some(rewrite) = self.rewrite_of(id, Side::Client) else {
-            return Verdict::Dropped(Counter::RealPortUnknown);
-        };
+    /// To the real that sent the quoted packet: as its flow's packets are rewritten.
+    pub(super) fn error_to_real(
+        &mut self,
+        frame: &mut FrameBuf,
+        ip: &Ip,
+        rewrite: &Rewrite,
+        quoted: &Quoted,
+    ) -> Verdict {
         if rewrite.egress == frame.ingress {
             return Verdict::Dropped(Counter::SameSegment);
         }
@@ -91,12 +113,13 @@ impl Plane {
         self.pass_error(frame, ip, (ip.src, real.ip()), Egress::Port(rewrite.egress))
     }
 
-    fn error_to_client(
+    /// To the client that sent the quoted packet, to this service.
+    pub(super) fn error_to_client(
         &mut self,
         frame: &mut FrameBuf,
         parsed: &Parsed,
         ip: &Ip,
-        id: FlowId,
+        service: SocketAddr,
         quoted: &Quoted,
         now: Time,
     ) -> Verdict {
@@ -104,7 +127,6 @@ impl Plane {
         if way == Egress::None {
             return Verdict::Dropped(Counter::SamePort);
         }
-        let service = self.services.service(self.flows.get(id).service).socket;
         icmp::set_quoted(frame, ip, quoted, End::Destination, service);
         // What the real says comes from the virtual address; a router speaks for itself.
         let mut src = ip.src;

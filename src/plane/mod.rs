@@ -28,6 +28,7 @@ mod cut;
 mod errors;
 pub mod flow_table;
 pub mod forward;
+mod keeping;
 mod maglev;
 mod process;
 mod quick;
@@ -47,6 +48,7 @@ use crate::acm::table::ServiceTable;
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Name, ServiceId};
 use crate::base::time::Time;
+use crate::content::token::{Key, Keys};
 use crate::wire::frame::Batch;
 use bridge::Bridge;
 use counters::{Counter, Counters};
@@ -77,6 +79,8 @@ pub struct PlaneConfig {
     pub timeouts: Timeouts,
     /// Keys the hashes; random, new at each start.
     pub secret: [u64; 2],
+    /// Make the persistence cookies of content services. Random, or the same on every switch of a site.
+    pub cookie_keys: Keys,
     /// Seeds the coins of Drop and of random scheduling; random.
     pub seed: u64,
 }
@@ -93,6 +97,7 @@ impl PlaneConfig {
             timeouts: Timeouts::default(),
             secret: [seeds.u64(..), seeds.u64(..)],
             seed: seeds.u64(..),
+            cookie_keys: Keys { current: Key { id: 0, secret: std::array::from_fn(|_| seeds.u8(..)) }, previous: None },
         }
     }
 }
@@ -181,7 +186,7 @@ impl Plane {
     pub fn new(config: PlaneConfig) -> Plane {
         Plane {
             table: Arc::default(),
-            services: Services::new(),
+            services: Services::new(config.cookie_keys.clone(), config.secret),
             flows: FlowTable::new(config.flows_max, config.secret),
             splices: Splices::new(config.content.clone(), config.secret),
             bridge: Bridge::new(config.secret),

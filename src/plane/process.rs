@@ -101,7 +101,7 @@ impl Plane {
             };
         }
         if matches!(ip.transport, Transport::Icmp(Icmp::Error { .. }))
-            && let Some(verdict) = self.carry_error(frame, parsed, ip, now)
+            && let Some(verdict) = self.carry_error(frame, parsed, ip, now, out)
         {
             return verdict;
         }

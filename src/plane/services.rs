@@ -11,14 +11,16 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use super::flow_table::Endpoint;
+use super::keeping::Keeper;
 use super::schedule::{Chooser, Manner, Member};
 use crate::acm::rules::share::shares;
-use crate::acm::rules::{Action, Content, Rule};
+use crate::acm::rules::{Action, Content, Persistence, Rule};
 use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Name, PortId, ServiceId};
 use crate::base::time::Time;
 use crate::content::rules::Ruleset;
+use crate::content::token::Keys;
 
 /// A service's slot.
 #[derive(Debug)]
@@ -62,13 +64,15 @@ pub(super) struct Rules {
 struct GroupChooser {
     group: Name,
     chooser: Option<Chooser>,
+    /// Leads clients back, if the group does.
+    keeper: Option<Keeper>,
     /// The row has changed since the chooser was built.
     is_stale: bool,
 }
 
 impl GroupChooser {
     fn new(group: Name) -> GroupChooser {
-        GroupChooser { group, chooser: None, is_stale: true }
+        GroupChooser { group, chooser: None, keeper: None, is_stale: true }
     }
 }
 
@@ -114,6 +118,8 @@ pub(super) struct Services {
     free_bindings: Vec<u32>,
     by_key: AHashMap<ServiceKey, u32>,
     by_id: AHashMap<BindingId, u32>,
+    /// Make cookies of our own, and hash those of others.
+    keys: (Keys, [u64; 2]),
 }
 
 fn insert<T>(slots: &mut Vec<Option<T>>, free: &mut Vec<u32>, value: T) -> u32 {
@@ -130,8 +136,8 @@ fn insert<T>(slots: &mut Vec<Option<T>>, free: &mut Vec<u32>, value: T) -> u32 {
 }
 
 impl Services {
-    /// None but [`NOBODY`].
-    pub(super) fn new() -> Services {
+    /// None but [`NOBODY`]. The keys make persistence cookies, the numbers hash those that are learnt.
+    pub(super) fn new(keys: Keys, hash: [u64; 2]) -> Services {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         let row = Arc::new(Service::new(ServiceId(u64::MAX), ServiceKey::tcp(nowhere)));
         Services {
@@ -141,6 +147,7 @@ impl Services {
             free_bindings: Vec::new(),
             by_key: AHashMap::new(),
             by_id: AHashMap::new(),
+            keys: (keys, hash),
         }
     }
 
@@ -320,6 +327,19 @@ impl Services {
                 Some(Member { slot, id: binding.id, share, weight: binding.will.weight })
             })
             .collect();
+        let persist = row.groups.get(group).map_or(&Persistence::None, |group| &group.persist);
+        let keeper = service.choosers[at].keeper.as_ref();
+        let keeper = match keeper.is_some_and(|keeper| keeper.is_for(persist)) {
+            true => None,
+            false => Some(Keeper::new(persist, &row.key, &self.keys.0, self.keys.1)),
+        };
+        let entry = &mut self.service_mut(slot).choosers[at];
+        if let Some(keeper) = keeper {
+            entry.keeper = keeper;
+        }
+        if let Some(keeper) = &mut entry.keeper {
+            keeper.set_members(&members);
+        }
         let chooser = match chooser {
             Some(mut chooser) => {
                 chooser.rebuild(&members, manner);
@@ -328,6 +348,20 @@ impl Services {
             None => Chooser::build(&members, manner),
         };
         (at, chooser)
+    }
+
+    /// What leads the clients of a group back, brought up to date; `None` if nothing does.
+    pub(super) fn keeper(&mut self, slot: u32, group: &Name) -> Option<&mut Keeper> {
+        let row = &self.service(slot).row;
+        if row.groups.get(group).is_none_or(|group| group.persist == Persistence::None) {
+            return None;
+        }
+        let at = self.service_mut(slot).chooser_of(group);
+        if self.service(slot).choosers[at].is_stale {
+            let taken = self.take_chooser(slot, Some(group));
+            self.return_chooser(slot, taken);
+        }
+        self.service_mut(slot).choosers[at].keeper.as_mut()
     }
 
     /// Keeps a chooser until something changes.

@@ -70,7 +70,7 @@ pub(super) struct Shared {
 }
 
 /// How far the worker's plane looks.
-const SIGHT: Sight = Sight::Http;
+const SIGHT: Sight = Sight::Requests;
 
 /// What is decided under the lock.
 struct Core {

@@ -77,6 +77,21 @@ pub fn set_quoted(frame: &mut FrameBuf, ip: &Ip, quoted: &Quoted, end: End, to: 
     };
     let Some(transport) = bytes.get_mut(quoted.l4..ip.end as usize) else { return };
     let delta = address + set_port(transport, end, to.port());
+    update_quoted(transport, quoted, delta);
+}
+
+/// Gives the quoted TCP segment another sequence number, and the checksum that goes with it.
+pub fn set_quoted_seq(frame: &mut FrameBuf, ip: &Ip, quoted: &Quoted, to: Seq) {
+    let Some(transport) = frame.bytes_mut().get_mut(quoted.l4..ip.end as usize) else { return };
+    let field = transport.get_mut(4..).and_then(|bytes| bytes.first_chunk_mut::<4>());
+    if let (Some(old), Some(field)) = (quoted.seq, field) {
+        *field = to.0.to_be_bytes();
+        update_quoted(transport, quoted, checksum::replace32(old.0, to.0));
+    }
+}
+
+/// Brings the checksum of a quoted packet up to date, if it is quoted.
+fn update_quoted(transport: &mut [u8], quoted: &Quoted, delta: u64) {
     let offset = match quoted.protocol {
         Protocol::Tcp => TCP_OFFSET,
         Protocol::Udp => UDP_OFFSET,
@@ -91,6 +106,27 @@ pub fn set_quoted(frame: &mut FrameBuf, ip: &Ip, quoted: &Quoted, end: End, to: 
         }
         .to_be_bytes();
     }
+}
+
+/// The largest packet that the next hop takes, if the error says that the one it quotes was larger (RFC 1191, section 4; RFC
+/// 4443, section 3.2). 0 from a router that does not say.
+pub fn next_hop_mtu(frame: &[u8], ip: &Ip) -> Option<u16> {
+    let &[kind, code, _, _, a, b, c, d] = frame.get(usize::from(ip.l4)..ip.end as usize)?.first_chunk::<HEADER>()?;
+    match (ip.family(), kind, code) {
+        (Family::V4, 3, 4) => Some(u16::from_be_bytes([c, d])),
+        (Family::V6, 2, _) => Some(u16::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(u16::MAX)),
+        _ => None,
+    }
+}
+
+/// Makes an error that has it say another [`next_hop_mtu`].
+pub fn set_next_hop_mtu(frame: &mut FrameBuf, ip: &Ip, mtu: u16) {
+    let Some(field) = frame.bytes_mut().get_mut(usize::from(ip.l4) + 4..ip.end as usize) else { return };
+    // In IPv4 the upper half is something else's (RFC 4884, section 4).
+    let upper = if ip.family() == Family::V6 { field.first_chunk_mut::<2>() } else { None };
+    upper.into_iter().for_each(|upper| *upper = [0; 2]);
+    let lower = field.get_mut(2..).and_then(|bytes| bytes.first_chunk_mut::<2>());
+    lower.into_iter().for_each(|lower| *lower = mtu.to_be_bytes());
 }
 
 /// Computes the checksum of an ICMP message anew, after its packet's addresses and its content are what they shall be.

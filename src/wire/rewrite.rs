@@ -152,6 +152,81 @@ pub fn insert_tcp_options(frame: &mut FrameBuf, ip: &Ip, options: &[u8]) -> Opti
     Some(Ip { end: ip.end + more as u32, ..*ip })
 }
 
+/// Puts bytes into a TCP segment's payload, behind the first `count` of it. Returns the packet as it is then; `None`, and
+/// nothing is changed, if packet or frame would be too long, or there is not so much payload.
+pub fn insert_tcp_payload(frame: &mut FrameBuf, ip: &Ip, count: usize, more: &[u8]) -> Option<Ip> {
+    let (l3, end) = (usize::from(ip.l3), ip.end as usize);
+    if end + more.len() > frame.capacity() || end - l3 + more.len() > usize::from(u16::MAX) {
+        return None;
+    }
+    let at = payload_of(frame, ip)? + count;
+    if at > end {
+        return None;
+    }
+    frame.set_len(end + more.len());
+    change_payload(frame, ip, end + more.len(), 0, |bytes| {
+        bytes.copy_within(at..end, at + more.len());
+        bytes[at..at + more.len()].copy_from_slice(more);
+    })
+}
+
+/// Takes `count` bytes away from the front of a TCP segment's payload, so that it begins so much later. Returns the packet
+/// as it is then; `None`, and nothing is changed, if there is not so much payload.
+pub fn cut_tcp_payload(frame: &mut FrameBuf, ip: &Ip, count: usize) -> Option<Ip> {
+    let (start, end) = (payload_of(frame, ip)?, ip.end as usize);
+    if end - start < count {
+        return None;
+    }
+    let shorter = change_payload(frame, ip, end - count, count as u32, |bytes| {
+        bytes.copy_within(start + count..end, start);
+    });
+    frame.set_len(end - count);
+    shorter
+}
+
+/// Where a TCP segment's payload begins in its frame.
+fn payload_of(frame: &FrameBuf, ip: &Ip) -> Option<usize> {
+    let (l4, end) = (usize::from(ip.l4), ip.end as usize);
+    let start = l4 + usize::from(*frame.bytes().get(l4 + 12)? >> 4) * 4;
+    (l4 + 20 <= start && start <= end && end <= frame.bytes().len()).then_some(start)
+}
+
+/// Changes the payload with `edit`, the packet's end to `new_end`, and the sequence number by `later`. Of bytes that move by
+/// an odd count each changes its place in its word, so the payload is summed anew; a wrong checksum stays wrong.
+fn change_payload(
+    frame: &mut FrameBuf,
+    ip: &Ip,
+    new_end: usize,
+    later: u32,
+    edit: impl FnOnce(&mut [u8]),
+) -> Option<Ip> {
+    let (l3, l4, end) = (usize::from(ip.l3), usize::from(ip.l4), ip.end as usize);
+    let (start, is_left_open) = (payload_of(frame, ip)?, is_partial(frame, ip.l4));
+    let bytes = frame.bytes_mut();
+    let before = checksum::fold(checksum::sum(&bytes[start..end]));
+    edit(bytes);
+    let payload = u64::from(!before) + checksum::sum(&bytes[start..new_end]);
+    let old = u32::from_be_bytes([bytes[l4 + 4], bytes[l4 + 5], bytes[l4 + 6], bytes[l4 + 7]]);
+    let new = old.wrapping_add(later);
+    bytes[l4 + 4..l4 + 8].copy_from_slice(&new.to_be_bytes());
+    let field = if ip.dst.is_ipv4() { l3 + 2 } else { l3 + 4 };
+    let length = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
+    let new_length = (usize::from(length) + new_end - end) as u16;
+    let longer = checksum::replace16(length, new_length);
+    bytes[field..field + 2].copy_from_slice(&new_length.to_be_bytes());
+    if ip.dst.is_ipv4() {
+        let sum = wholly([bytes[l3 + 10], bytes[l3 + 11]], longer);
+        bytes[l3 + 10..l3 + 12].copy_from_slice(&sum);
+    }
+    let sum = [bytes[l4 + 16], bytes[l4 + 17]];
+    let sum = match is_left_open {
+        true => partly(sum, longer),
+        false => wholly(sum, longer + payload + checksum::replace32(old, new)),
+    };
+    bytes[l4 + 16..l4 + 18].copy_from_slice(&sum);
+    Some(Ip { end: new_end as u32, ..*ip })
+}
+
 /// Gives the frame new link addresses; `None` keeps the old one.
 #[inline(always)] // who calls knows which of the two it sets
 pub fn set_macs(frame: &mut FrameBuf, dst: Option<Mac>, src: Option<Mac>) {

@@ -231,7 +231,7 @@ proptest! {
             let model = model(&rules, content);
             for request in &requests {
                 let said = ours(&rules, content, request);
-                prop_assert_eq!(model.request(CLIENT, service(), request), said, "{:?} {:?}", content, request);
+                prop_assert_eq!(model.request(CLIENT, service(), request).served, said, "{:?} {:?}", content, request);
             }
         }
     }

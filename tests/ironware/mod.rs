@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use acm_switch::acm::error::AcmError;
 use acm_switch::acm::switch::Answer;
@@ -16,8 +17,9 @@ use switch_sim::personality::Personality;
 use switch_sim::quirk::{Order, Quirks};
 use switch_sim::screens::Templates;
 use switch_sim::server::{Bell, Device, Listen, Server};
-use switch_sim::shell::{Origin, Transport};
+use switch_sim::shell::{Origin, Reply, Transport};
 use switch_sim::simbox::{Levers, Pace, SimSettings, SimulatedBox};
+use switch_sim::slb::balancer::SlbBox;
 use switch_sim::terminal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -65,20 +67,25 @@ impl Iron {
     pub fn start(&self) -> Running {
         let orders = self.quirks.iter().map(|text| text.parse::<Order>().expect("an order of a quirk"));
         let quirks = Quirks::new(orders, self.seed).expect("quirks ordered once");
-        let bell = Bell::default();
         let mut sim = SimSettings::new(self.personality);
         (sim.quirks, sim.pace, sim.seed) = (quirks.clone(), self.pace, self.seed);
         let balancer = SimulatedBox::new(sim);
         let levers = balancer.levers();
+        Running { levers: Some(levers), ..self.before(Box::new(balancer), quirks) }
+    }
+
+    /// The same command line in front of another box.
+    pub fn before(&self, balancer: Box<dyn SlbBox>, quirks: Quirks) -> Running {
+        let bell = Bell::default();
         let mut settings = chassis::Settings::new(self.personality);
         settings.quirks = quirks.clone();
         settings.templates = Templates::with_file(&self.templates, self.personality).expect("a template file");
         settings.sessions_max = 64;
-        let mut chassis = Chassis::new(settings, Box::new(balancer));
+        let mut chassis = Chassis::new(settings, balancer);
         let ring = bell.clone();
         chassis.set_waker(Arc::new(move || ring.ring()));
         let terminal = terminal::Settings { quirks, ..terminal::Settings::default() };
-        Running { device: Device::new(chassis, bell.clone()), bell, levers, terminal, transport: self.transport }
+        Running { device: Device::new(chassis, bell.clone()), bell, levers: None, terminal, transport: self.transport }
     }
 }
 
@@ -87,7 +94,7 @@ impl Iron {
 pub struct Running {
     device: Device,
     bell: Bell,
-    pub levers: Levers,
+    pub levers: Option<Levers>,
     terminal: terminal::Settings,
     transport: Transport,
 }
@@ -101,6 +108,32 @@ impl Running {
             owner: "operator".parse().expect("a name"),
         };
         FoundrySwitch::new(settings, Box::new(self.clone()))
+    }
+
+    /// Somebody else at the command line, in `(config)`: what each line was answered.
+    pub async fn types(&self, lines: &[&str]) -> Vec<String> {
+        let origin = Origin { transport: Transport::Telnet, peer: None };
+        let session = self.device.with(|shell, now| shell.connect(origin, now)).expect("a session is free");
+        let mut said = Vec::new();
+        for line in ["enable", "configure terminal"].iter().chain(lines) {
+            let mut reply = self.device.with(|shell, now| shell.submit(session, line, now));
+            while reply == Reply::Pending {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                reply = self.device.with(|shell, now| shell.poll(session, now)).unwrap_or(Reply::Pending);
+            }
+            match reply {
+                Reply::Done(text) => said.push(text.join("\n")),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        self.device.with(|shell, now| shell.disconnect(session, now));
+        said.split_off(2)
+    }
+
+    /// The lines of `show running-config`, without what stands before them.
+    pub async fn config(&self) -> Vec<String> {
+        let text = self.types(&["show running-config"]).await.remove(0);
+        text.lines().skip_while(|line| *line != "!").map(str::to_owned).collect()
     }
 
     /// Takes telnet connections at this address, for as long as this is polled.

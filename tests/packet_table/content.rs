@@ -11,9 +11,9 @@ use crate::Row;
 use crate::rig::*;
 use crate::talk::*;
 
-const R1: &str = "10.0.0.11:8080";
-const R2: &str = "10.0.0.12:8080";
-const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+pub const R1: &str = "10.0.0.11:8080";
+pub const R2: &str = "10.0.0.12:8080";
+pub const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
 fn to_group(name: &str, prefix: &str) -> Rule {
     Rule {
@@ -25,7 +25,7 @@ fn to_group(name: &str, prefix: &str) -> Rule {
 }
 
 /// Server 1 in group `one` for /1, server 2 in group `two` for /2.
-fn two_groups() -> Rig {
+pub fn two_groups() -> Rig {
     let mut rig = Rig::content(2);
     for (n, real, group) in [(1, R1, "one"), (2, R2, "two")] {
         rig.bind(VIP80, real, n, |binding| binding.will.group = group.parse().unwrap());
@@ -36,7 +36,7 @@ fn two_groups() -> Rig {
 }
 
 /// A client with number 100 that has asked for this; returns the switch's first number and the SYN a server got.
-fn asked(rig: &mut Rig, request: &str) -> (u32, u16, Seg) {
+pub fn asked(rig: &mut Rig, request: &str) -> (u32, u16, Seg) {
     let answer = rig.shake(seg(C, VIP80, "S", 100, 0, ""));
     let first = answer.seq.wrapping_add(1);
     rig.c(seg(C, VIP80, "A", 101, first, ""));
@@ -49,7 +49,7 @@ fn asked(rig: &mut Rig, request: &str) -> (u32, u16, Seg) {
 }
 
 /// A server's numbers begin at 7000 and the request was passed on.
-fn spliced(rig: &mut Rig, request: &str) -> (u32, u8) {
+pub fn spliced(rig: &mut Rig, request: &str) -> (u32, u8) {
     let (first, port, syn) = asked(rig, request);
     assert_eq!((syn.flags.as_str(), syn.seq, syn.from.as_str()), ("S", 100, C));
     let real = syn.to.clone();
@@ -262,6 +262,58 @@ pub const ROWS: &[Row] = &[
         rig.pass(Duration::from_secs(15));
         rig.nothing_sent();
         assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("who was answered is heard out over gaps, and not for ever", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        let bad = "POST /a HTTP/1.1\nHost: x\r\n\r\n";
+        rig.c(seg(C, VIP80, "PA", 101, first, bad));
+        let said = rig.heard_one(0);
+        let behind = first.wrapping_add(said.data.len() as u32 + 1);
+        // Nobody will look at what was lost before it.
+        rig.c(seg(C, VIP80, "A", said.ack + 1000, behind, "more"));
+        assert_eq!(rig.heard_one(0).ack, said.ack + 1004);
+        for n in 0..59 {
+            rig.pass(Duration::from_secs(1));
+            rig.nothing_sent();
+            rig.c(seg(C, VIP80, "A", said.ack + 1004 + n, behind, "x"));
+            assert_eq!(rig.heard_one(0).ack, said.ack + 1005 + n);
+        }
+        rig.pass(Duration::from_millis(1100));
+        let heard = rig.heard();
+        assert!(heard.iter().any(|(port, said)| (*port, said.flags.as_str()) == (0, "RA")), "{heard:?}");
+        rig.pass(Duration::from_secs(6));
+        assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("a bare acknowledgement from behind a gap is not answered", || {
+        let mut rig = Rig::content(1);
+        let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
+        rig.c(seg(C, VIP80, "A", 101, first, ""));
+        assert_eq!(rig.c(seg(C, VIP80, "A", 121, first, "")), Verdict::Held);
+        rig.c(seg(C, VIP80, "A", 101, first, GET));
+        assert_eq!(rig.heard_one(1).flags, "S");
+        assert_eq!(rig.c(seg(C, VIP80, "A", 201, first, "")), Verdict::Held);
+        rig.nothing_sent();
+    }),
+    ("a response's bytes behind a gap are counted, and bounded in all", || {
+        let mut rig = Rig::with_config(|config| config.content.held_max = 1).serving_content(1);
+        let (_, port) = spliced(&mut rig, GET);
+        let end = 101 + GET.len() as u32;
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        rig.s(port, seg(R1, C, "PA", 7000, end, head));
+        let chunk = 7000 + head.len() as u32;
+        rig.settle();
+        assert_eq!(rig.plane.content_held(), 0);
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk + 3, end, "abc")), Verdict::Forwarded);
+        assert!(rig.plane.content_held() >= 6);
+        let further = rig.s(port, seg(R1, C, "PA", chunk + 8, end, "0\r\n"));
+        assert_eq!(further, Verdict::Dropped(Counter::ContentHeldFull));
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk, end, "3\r\n")), Verdict::Forwarded, "what is missing has room");
+        assert_eq!(rig.plane.content_held(), 0);
+        assert_eq!(rig.s(port, seg(R1, C, "PA", chunk + 8, end, "0\r\n")), Verdict::Forwarded);
+        assert!(rig.plane.content_held() > 0);
+        rig.s(port, seg(R1, C, "RA", chunk + 11, end, ""));
+        assert_eq!(rig.plane.content_held(), 0, "and none is left behind");
     }),
     ("requests go where their rules say, and servers are kept for later", || {
         let mut rig = two_groups();

@@ -15,14 +15,14 @@ use crate::rig::*;
 const C: &str = "10.0.0.1:40000";
 const V: &str = "10.0.0.100:80";
 const R: &str = "10.0.0.11:8080";
-const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const REAL_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
-const ROUTER_IP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
-const ROUTER: Mac = Mac([2, 5, 5, 5, 5, 5]);
+pub const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const REAL_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+pub const ROUTER_IP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
+pub const ROUTER: Mac = Mac([2, 5, 5, 5, 5, 5]);
 
 /// Fragmentation needed, next hop's MTU 1280.
-const TOO_BIG: [u8; 8] = [3, 4, 0, 0, 0, 0, 5, 0];
-const PORT_UNREACHABLE: [u8; 8] = [3, 3, 0, 0, 0, 0, 0, 0];
+pub const TOO_BIG: [u8; 8] = [3, 4, 0, 0, 0, 0, 5, 0];
+pub const PORT_UNREACHABLE: [u8; 8] = [3, 3, 0, 0, 0, 0, 0, 0];
 
 fn sum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)]))).sum();
@@ -33,7 +33,13 @@ fn sum(bytes: &[u8]) -> u16 {
 }
 
 /// An error from one address to another about a packet: the IP packet of `about`, cut to so many bytes.
-fn error(stations: (Mac, Mac), ends: (Ipv4Addr, Ipv4Addr), header: [u8; 8], about: &[u8], quoted: usize) -> Vec<u8> {
+pub fn error(
+    stations: (Mac, Mac),
+    ends: (Ipv4Addr, Ipv4Addr),
+    header: [u8; 8],
+    about: &[u8],
+    quoted: usize,
+) -> Vec<u8> {
     let mut message = header.to_vec();
     message.extend(&about[14..about.len().min(14 + quoted)]);
     let checksum = sum(&message);
@@ -50,7 +56,14 @@ fn error(stations: (Mac, Mac), ends: (Ipv4Addr, Ipv4Addr), header: [u8; 8], abou
 }
 
 /// The error that left has these ends, quotes `about` as its sender knows it, and right checksums.
-fn check(frame: &[u8], stations: (Mac, Mac), ends: (Ipv4Addr, Ipv4Addr), header: [u8; 8], about: &[u8], quoted: usize) {
+pub fn check(
+    frame: &[u8],
+    stations: (Mac, Mac),
+    ends: (Ipv4Addr, Ipv4Addr),
+    header: [u8; 8],
+    about: &[u8],
+    quoted: usize,
+) {
     let expected = error(stations, ends, header, about, quoted);
     // The outer header's checksum depends on nothing that is not compared here.
     assert_eq!(frame, expected);

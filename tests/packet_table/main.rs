@@ -7,6 +7,7 @@
 mod belief;
 mod bridge;
 mod content;
+mod content_errors;
 mod errors;
 mod force;
 mod hostile;
@@ -46,6 +47,11 @@ fn udp_services() {
 #[test]
 fn content_services() {
     run(content::ROWS);
+}
+
+#[test]
+fn errors_about_content_connections() {
+    run(content_errors::ROWS);
 }
 
 #[test]

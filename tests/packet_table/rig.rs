@@ -164,7 +164,12 @@ impl Rig {
     }
 
     pub fn with_flows(flows_max: usize) -> Rig {
-        let config = PlaneConfig { flows_max, ..PlaneConfig::new(SWITCH, vec![OWN.into()], 41) };
+        Rig::with_config(|config| config.flows_max = flows_max)
+    }
+
+    pub fn with_config(set: impl FnOnce(&mut PlaneConfig)) -> Rig {
+        let mut config = PlaneConfig { flows_max: 1024, ..PlaneConfig::new(SWITCH, vec![OWN.into()], 41) };
+        set(&mut config);
         let mut rig = Rig {
             plane: Plane::new(config.clone()),
             twin: Twin { plane: Plane::new(config), out: Out::new() },
@@ -195,7 +200,11 @@ impl Rig {
 
     /// A TCP service 10.0.0.100:80 with this many servers, 10.0.0.11:8080 and so on, behind ports 1, 2, ...
     pub fn web(servers: u8) -> Rig {
-        let mut rig = Rig::new();
+        Rig::new().serving_web(servers)
+    }
+
+    pub fn serving_web(self, servers: u8) -> Rig {
+        let mut rig = self;
         rig.service("10.0.0.100:80", |_| {});
         for n in 1..=servers {
             rig.bind("10.0.0.100:80", &format!("10.0.0.{}:8080", 10 + n), n, |_| {});

@@ -125,7 +125,11 @@ impl Seg {
 impl Rig {
     /// A content service 10.0.0.100:80 with this many servers, 10.0.0.11:8080 and so on, behind ports 1, 2, ...
     pub fn content(servers: u8) -> Rig {
-        let mut rig = Rig::web(servers);
+        Rig::new().serving_content(servers)
+    }
+
+    pub fn serving_content(self, servers: u8) -> Rig {
+        let mut rig = self.serving_web(servers);
         rig.service(VIP80, |service| service.content = acm_switch::acm::rules::Content::Http);
         // Until all is announced.
         rig.pass(std::time::Duration::from_secs(2));

@@ -9,11 +9,14 @@ use acm_switch::acm::words::*;
 use acm_switch::base::fraction::Fraction;
 use acm_switch::base::time::Time;
 
+use super::changes::Change;
 use super::client::Carrier;
 use super::dialogue::{Ending, Errand};
 use super::raw::{Raw, Style};
 use super::road::Trouble;
-use super::seeds::{all_seeds, ask, carrier, errand, place, run, seed_to_replay, style, trouble};
+use super::seeds::{
+    PATIENT, all_seeds, ask, carrier, changes, errand, manner, place, run, seed_to_replay, style, trouble,
+};
 use super::talk::{Ask, AskId, Body, Due};
 use super::world::{PORT, Place, Plan, VIP, World, client_mac, plain_service};
 
@@ -119,6 +122,16 @@ fn refused(id: AskId, coins: &mut fastrand::Rng) -> Ask {
     ask
 }
 
+/// The client says a part of the head of one of its requests, and no more.
+fn stall(errand: &mut Errand, (first_only, may_say_nothing): (bool, bool), coins: &mut fastrand::Rng) {
+    let number = if first_only { 0 } else { coins.usize(0..errand.asks.len()) };
+    let ask = &mut errand.asks[number];
+    let bytes = coins.usize(usize::from(number > 0 || !may_say_nothing)..20);
+    ask.due = if bytes == 0 { Due::Closed } else { Due::Switch(408) };
+    errand.asks.truncate(number + 1);
+    (errand.stalls, errand.ending) = (Some((number, bytes)), Ending::Closes);
+}
+
 fn places(coins: &mut fastrand::Rng) -> Vec<Place> {
     let mut places = vec![place("default", coins)];
     for _ in 0..coins.usize(1..=4) {
@@ -134,7 +147,7 @@ fn places(coins: &mut fastrand::Rng) -> Vec<Place> {
     places
 }
 
-fn content(seed: u64) -> Plan {
+pub(crate) fn content(seed: u64) -> Plan {
     let mut coins = fastrand::Rng::with_seed(seed ^ 0xc0_7e_47);
     let coins = &mut coins;
     let (front, back) = (trouble(coins), trouble(coins));
@@ -144,10 +157,14 @@ fn content(seed: u64) -> Plan {
     }
     let switching = if coins.u8(0..5) == 0 { Switching::FirstRequest } else { Switching::PerRequest };
     let first_only = switching == Switching::FirstRequest;
-    let may_be_reset = places[0].aborts.is_some();
+    let changes = if coins.u8(0..5) == 0 { changes(0, &places, coins) } else { vec![] };
+    let is_cut = changes.iter().any(|(.., change)| *change == Change::Cut);
+    let may_be_reset = places[0].aborts.is_some() || is_cut;
     // The switch waits for a server not much longer than a second, before it takes another; and a server may have to ask
     // for the client's station first.
-    let may_be_refused = back.loss > 0.0 || back.way.1.max(front.way.1) > 20_000;
+    let may_be_refused = !changes.is_empty() || back.loss > 0.0 || back.way.1.max(front.way.1) > 20_000;
+    let patience = if coins.u8(0..6) == 0 { Duration::from_secs(coins.u64(30..90)) } else { PATIENT };
+    let may_be_late = patience < PATIENT && (front.loss > 0.0 || front.late > 0.0);
     let mut clients = vec![];
     for client in 0..coins.u32(1..=3) {
         let number = |number| AskId { client, number };
@@ -161,7 +178,7 @@ fn content(seed: u64) -> Plan {
             let due = asks[0].due.clone();
             asks.iter_mut().for_each(|ask| ask.due = due.clone());
         }
-        let mut errand = Errand { may_be_reset, may_be_refused, ..errand(client, asks, coins) };
+        let mut errand = Errand { may_be_reset, may_be_refused, may_be_late, ..errand(client, asks, coins) };
         if refuses && errand.ending == Ending::HalfCloses {
             errand.ending = Ending::Closes;
         }
@@ -170,11 +187,18 @@ fn content(seed: u64) -> Plan {
             errand.anything_goes = true;
             carrier = Carrier::Raw(Style { lies: true, ..style(coins) });
         }
+        if patience < PATIENT && !errand.anything_goes && coins.bool() {
+            // An acknowledgement that carries the cookie and is lost was never sent, as far as the switch knows.
+            let may_say_nothing = front.loss == 0.0 && matches!(carrier, Carrier::Smoltcp(_));
+            stall(&mut errand, (first_only, may_say_nothing), coins);
+        }
         clients.push((errand, carrier));
     }
     Plan {
         seed,
         kind: "content",
+        changes,
+        patience,
         front,
         back,
         clients,
@@ -231,6 +255,47 @@ fn everything_happens_in_some_world() {
     ] {
         assert!(sums.get(name).is_some_and(|sum| *sum > 0), "{name} never happened");
     }
+}
+
+/// Clients that say half a head and stall cost what they said until the deadline, and then nothing; another is served as ever.
+#[test]
+fn half_a_head_is_held_until_the_deadline() {
+    let deadline = Duration::from_secs(5);
+    let mut coins = fastrand::Rng::with_seed(7);
+    let coins = &mut coins;
+    let places = vec![place("default", coins)];
+    let mut clients = vec![];
+    for client in 0..12 {
+        let mut ask = switched(AskId { client, number: 0 }, &places, coins);
+        let starts = Time::from_millis(1010);
+        let plain = Errand { starts, ending: Ending::Closes, pipeline: 1, ..errand(client, vec![], coins) };
+        let errand = match client {
+            0 => Errand { asks: vec![ask], thinks: Duration::ZERO, ..plain },
+            _ => {
+                ask.due = Due::Switch(408);
+                Errand { stalls: Some((0, 25)), asks: vec![ask], ..plain }
+            }
+        };
+        clients.push((errand, Carrier::Smoltcp(manner(coins))));
+    }
+    let plan = Plan {
+        patience: deadline,
+        front: Trouble::NONE,
+        back: Trouble::NONE,
+        clients,
+        places,
+        changes: vec![],
+        ..content(7)
+    };
+    let mut world = World::new(plan, false);
+    world.run_until(Time::from_millis(5_900), |_| false);
+    let answered = |world: &World| world.clients.iter().filter(|client| client.dialogue().is_over()).count();
+    assert_eq!((answered(&world), world.plane.content_connections()), (1, 12), "one is served, the others wait");
+    assert!((11 * 25..11 * 200).contains(&world.plane.content_held()), "{} held", world.plane.content_held());
+    world.run_until(Time::from_millis(6_100), |_| false);
+    assert_eq!((answered(&world), world.plane.content_held()), (12, 0), "all are told at the deadline");
+    world.live();
+    world.must_be_right();
 }
 
 /// The switch's first number is a cookie and nobody's choice; a client is sought whose answers run over the end of all

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use acm_switch::base::time::Time;
 
+use super::hello::Hello;
 use super::talk::{Ask, Body, Due, Piece, Reader};
 
 /// What one client does.
 #[derive(Debug, Clone)]
 pub(crate) struct Errand {
+    /// What it says before its first request.
+    pub(crate) hello: Option<Hello>,
     pub(crate) asks: Vec<Ask>,
+    /// Of its request of this number it says only so many bytes, with what comes before the first.
+    pub(crate) stalls: Option<(usize, usize)>,
     /// Requests under way at once.
     pub(crate) pipeline: usize,
     /// From an answer to the next request.
@@ -21,8 +26,23 @@ pub(crate) struct Errand {
     pub(crate) may_be_reset: bool,
     /// The switch may say that there is no server.
     pub(crate) may_be_refused: bool,
+    /// The switch may find that a head took too long.
+    pub(crate) may_be_late: bool,
     /// It lies, so no answer is wrong.
     pub(crate) anything_goes: bool,
+    pub(crate) cookies: Cookies,
+    /// Servers that cease to take anything new at some time: nobody is told to come back to them then.
+    pub(crate) leaving: Vec<u32>,
+}
+
+/// Whether a client is to be told a cookie by which it comes back; it shows the one it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cookies {
+    None,
+    /// With each response, unless it has shown the one of that server.
+    Each,
+    /// With the first response of the connection.
+    First,
 }
 
 /// How a client ends its connection.
@@ -61,6 +81,10 @@ pub(crate) struct Dialogue {
     pub(crate) wrong: Vec<String>,
     /// Who answered each request: a server, or 0 for the switch.
     pub(crate) answers: Vec<u32>,
+    /// The cookie it was told last, and by whom.
+    cookie: Option<(String, u32)>,
+    /// Whose cookie it showed with each request.
+    pub(crate) shown: Vec<Option<u32>>,
 }
 
 impl Dialogue {
@@ -75,6 +99,8 @@ impl Dialogue {
             answering: None,
             wrong: vec![],
             answers: vec![],
+            cookie: None,
+            shown: vec![],
         }
     }
 
@@ -109,7 +135,19 @@ impl Dialogue {
     /// Writes the requests whose time has come.
     pub(crate) fn ask(&mut self, now: Time, to: &mut Vec<u8>) {
         while !self.has_asked_all() && self.asked - self.answered < self.errand.pipeline && now >= self.next_ask {
-            self.errand.asks[self.asked].write(to);
+            let mut ask = self.errand.asks[self.asked].clone();
+            if let Some((token, _)) = &self.cookie {
+                ask.headers.push_str(&format!("Cookie: acm={token}\r\n"));
+            }
+            self.shown.push(self.cookie.as_ref().map(|(_, server)| *server));
+            let before = to.len();
+            if let Some(hello) = self.errand.hello.filter(|_| self.asked == 0) {
+                to.extend(hello.write());
+            }
+            ask.write(to);
+            if let Some((_, bytes)) = self.errand.stalls.filter(|(number, _)| *number == self.asked) {
+                to.truncate(before + bytes);
+            }
             self.asked += 1;
         }
     }
@@ -136,6 +174,8 @@ impl Dialogue {
             match self.reader.next()? {
                 Some(Piece::Head(head)) => self.read_head(&head)?,
                 Some(Piece::End) => self.answer_ended(now),
+                Some(Piece::Alert) => self.read_alert()?,
+                Some(Piece::Hello(hello)) => return Err(format!("{hello:?} from a server")),
                 None => break,
             }
         }
@@ -151,18 +191,32 @@ impl Dialogue {
             return Err(format!("an answer that nobody asked for: {head:?}"));
         };
         let status: u16 = head.get(9..12).and_then(|text| text.parse().ok()).ok_or(format!("status of {head:?}"))?;
-        if status < 200 {
+        let cookie = told(head)?;
+        if status < 200 && cookie.is_none() {
             return if ask.interim { Ok(()) } else { Err(format!("{head:?} that no server sent")) };
         }
         let name: Option<u32> = head.lines().find_map(|line| line.strip_prefix("Server-Name: s")?.parse().ok());
         match (&ask.due, name) {
             (Due::From(servers), Some(name)) if servers.contains(&name) => {
                 self.answering = Some(name);
+                let wants = match self.errand.cookies {
+                    Cookies::None => false,
+                    Cookies::Each => self.shown[self.answered] != Some(name),
+                    Cookies::First => self.answered == 0,
+                };
+                let may_lack = cookie.is_none() && self.errand.leaving.contains(&name);
+                if cookie.is_some() != wants && !may_lack {
+                    return Err(format!("{:?} was shown, and this was told: {head:?}", self.shown[self.answered]));
+                }
+                self.cookie = cookie.map(|token| (token, name)).or(self.cookie.take());
+                let ask = &self.errand.asks[self.answered];
                 let body = if ask.method == "HEAD" { Body::None } else { ask.answer };
                 self.reader.body(body, ask.id, name);
                 Ok(())
             }
-            (Due::From(_), None) if status == 503 && self.errand.may_be_refused => {
+            (Due::From(_), None)
+                if (status == 503 && self.errand.may_be_refused) || (status == 408 && self.errand.may_be_late) =>
+            {
                 self.answered = self.errand.asks.len();
                 self.answers.push(0);
                 Ok(())
@@ -177,6 +231,16 @@ impl Dialogue {
         }
     }
 
+    fn read_alert(&mut self) -> Result<(), String> {
+        let ask = &self.errand.asks[self.answered];
+        if ask.due != Due::Alert && !self.errand.may_be_late {
+            return Err(format!("{:?} should answer {:?}, but an alert did", ask.due, ask.id));
+        }
+        self.answered = self.errand.asks.len();
+        self.answers.push(0);
+        Ok(())
+    }
+
     fn answer_ended(&mut self, now: Time) {
         self.answers.push(self.answering.take().unwrap_or(0));
         self.answered += 1;
@@ -187,7 +251,7 @@ impl Dialogue {
     fn broke(&mut self, was_reset: bool) {
         let ask = &self.errand.asks[self.answered];
         match (&ask.due, was_reset) {
-            (Due::Reset, true) => self.fate = Fate::Done,
+            (Due::Reset, true) | (Due::Closed, false) => self.fate = Fate::Done,
             (_, true) if self.errand.may_be_reset => {}
             (due, _) => self.wrong.push(format!(
                 "{:?}, reset: {was_reset}, but {due:?} owes an answer to {}; {} bytes left",
@@ -196,5 +260,18 @@ impl Dialogue {
                 self.reader.left().len()
             )),
         }
+    }
+}
+
+/// The cookie of the switch's own in a head, where it must be and as it must be.
+fn told(head: &str) -> Result<Option<String>, String> {
+    let lines: Vec<_> = head.lines().collect();
+    let cookies = lines.iter().filter(|line| line.starts_with("Set-Cookie")).count();
+    let Some(line) = lines.get(1).filter(|_| cookies > 0) else { return Ok(None) };
+    let token =
+        line.strip_prefix("Set-Cookie: acm=").and_then(|rest| rest.strip_suffix("; Path=/; HttpOnly; SameSite=Lax"));
+    match token {
+        Some(token) if cookies == 1 && token.len() == 34 => Ok(Some(token.to_owned())),
+        _ => Err(format!("not the cookie that should be there: {head:?}")),
     }
 }

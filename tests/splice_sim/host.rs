@@ -27,6 +27,8 @@ pub(crate) struct Manner {
     /// Bytes it takes in before the application reads them; above 65,535 it scales its window.
     pub(crate) receive: usize,
     pub(crate) send: usize,
+    /// It knows of window scale.
+    pub(crate) scale: bool,
     pub(crate) timestamps: bool,
     /// What its clock shows at time 0.
     pub(crate) clock: u32,
@@ -61,7 +63,7 @@ impl Host {
         socket.set_nagle_enabled(false);
         // A connection whose other end is gone ends by itself. And probes, because smoltcp does not ask again when a window
         // that was closed has opened and the news were lost.
-        socket.set_timeout(Some(Duration::from_secs(300)));
+        socket.set_timeout(Some(Duration::from_secs(900)));
         socket.set_keep_alive(Some(Duration::from_secs(15)));
         if self.manner.timestamps {
             socket.set_tsval_generator(Some(|| CLOCK.get()));
@@ -93,6 +95,9 @@ impl Host {
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
         self.open_closed_window(&mut frame);
+        if !self.manner.scale {
+            forget_scale(&mut frame);
+        }
         match split_fin(&frame) {
             Some(two) => self.queues.inbound.extend(two),
             None => self.queues.inbound.push_back(frame),
@@ -107,16 +112,25 @@ impl Host {
 
     /// What it has sent.
     pub(crate) fn sent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let sent = &mut self.sent;
-        self.queues.outbound.drain(..).inspect(|frame| {
-            let Some(at) = parts(frame) else { return };
-            let length = (at.end - at.payload) as u32 + u32::from(at.flags & (SYN | FIN) != 0);
-            let end = be32(frame, at.tcp + 4).wrapping_add(length);
-            let next = sent.entry(way(frame, at, 30, 2)).or_insert(end);
-            if at.flags & SYN != 0 || end.wrapping_sub(*next) < 1 << 31 {
-                *next = end;
-            }
-        })
+        let (sent, scale) = (&mut self.sent, self.manner.scale);
+        self.queues
+            .outbound
+            .drain(..)
+            .map(move |mut frame| {
+                if !scale {
+                    forget_scale(&mut frame);
+                }
+                frame
+            })
+            .inspect(|frame| {
+                let Some(at) = parts(frame) else { return };
+                let length = (at.end - at.payload) as u32 + u32::from(at.flags & (SYN | FIN) != 0);
+                let end = be32(frame, at.tcp + 4).wrapping_add(length);
+                let next = sent.entry(way(frame, at, 30, 2)).or_insert(end);
+                if at.flags & SYN != 0 || end.wrapping_sub(*next) < 1 << 31 {
+                    *next = end;
+                }
+            })
     }
 
     /// A window that closes on data under way is shown ajar. smoltcp would probe it, and when it opens again would have
@@ -145,6 +159,21 @@ type Way = (u32, u16, u16);
 /// The way of a segment, whose peer's address and port are at these places; the host's port is at the other.
 fn way(frame: &[u8], at: Parts, address: usize, port: usize) -> Way {
     (be32(frame, address), be16(frame, at.tcp + port), be16(frame, at.tcp + 2 - port))
+}
+
+/// Takes the window scale out of a SYN, as if nobody had heard of it (RFC 7323, section 2.2). smoltcp always offers one.
+fn forget_scale(frame: &mut [u8]) {
+    let Some(at) = parts(frame).filter(|at| at.flags & SYN != 0) else { return };
+    let mut option = at.tcp + 20;
+    while option < at.payload {
+        match frame[option] {
+            0 => break,
+            3 => frame[option..option + 3].fill(1),
+            _ => {}
+        }
+        option += if frame[option] == 1 { 1 } else { usize::from(frame[option + 1]).max(2) };
+    }
+    seal(frame, at.tcp);
 }
 
 /// A segment with data and FIN as two. smoltcp never sees a FIN whose data it had before, out of order.

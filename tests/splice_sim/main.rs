@@ -8,14 +8,18 @@
 //! `ACM_SIM_SEEDS=100000` runs more seeds; `ACM_SIM_SEED=41` replays one and prints every frame.
 
 mod browser;
+mod changes;
 mod client;
 mod content;
 mod dialogue;
+mod hello;
 mod host;
+mod persist;
 mod raw;
 mod road;
 mod seeds;
 mod segment;
 mod talk;
+mod tls;
 mod web;
 mod world;

@@ -417,6 +417,9 @@ impl Raw {
             if seq == self.next {
                 self.dialogue.read(now, true, true);
                 self.leave();
+            } else if seq.wrapping_sub(self.next) < u32::from(self.style.window) {
+                // Meant, perhaps: whoever means it says so exactly (RFC 5961, section 3.2).
+                self.acknowledge(now);
             }
             return;
         }

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use acm_switch::base::time::Time;
 
+use super::changes::Change;
 use super::client::Carrier;
-use super::dialogue::{Ending, Errand};
+use super::dialogue::{Cookies, Ending, Errand};
 use super::host::Manner;
 use super::raw::Style;
 use super::road::Trouble;
 use super::talk::{Ask, AskId, Body, Due};
 use super::world::{Place, Plan, World, plain_service};
+
+/// Where no deadline shall be met: even the slowest have their turn.
+pub(crate) const PATIENT: Duration = Duration::from_secs(900);
 
 /// How a network is: fine, or bad in some ways.
 pub(crate) fn trouble(coins: &mut fastrand::Rng) -> Trouble {
@@ -35,9 +39,10 @@ pub(crate) fn manner(coins: &mut fastrand::Rng) -> Manner {
     let wraps = coins.bool();
     let first_isn = if wraps { u32::MAX - coins.u32(0..3000) } else { coins.u32(..) };
     Manner {
-        frame_max: [576, 1000, 1514, 1514][coins.usize(0..4)],
+        frame_max: [400, 576, 1000, 1514, 1514][coins.usize(0..5)],
         receive: sizes[coins.usize(0..4)],
         send: sizes[coins.usize(0..4)],
+        scale: coins.u8(0..4) > 0,
         timestamps: coins.bool(),
         clock: clock(coins),
         first_isn,
@@ -117,15 +122,36 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
         _ => Ending::Closes,
     };
     Errand {
+        hello: None,
         asks,
+        stalls: None,
         pipeline: [1, 1, 1, 2, 5][coins.usize(0..5)],
         thinks: Duration::from_micros([0, 0, 10_000, 700_000][coins.usize(0..4)]),
         starts: Time::from_millis(1010 + u64::from(client) * coins.u64(0..300)),
         ending,
         may_be_reset: false,
         may_be_refused: false,
+        may_be_late: false,
         anything_goes: false,
+        cookies: Cookies::None,
+        leaving: vec![],
     }
+}
+
+/// Some bindings, from the one of this number on, are removed, by force or not, and most of them come back.
+pub(crate) fn changes(first: usize, places: &[Place], coins: &mut fastrand::Rng) -> Vec<(Time, usize, Change)> {
+    let mut changes = vec![];
+    for _ in 0..coins.usize(1..=3) {
+        let n = coins.usize(first..places.len());
+        let within = [300, 3_000, 20_000][coins.usize(0..3)];
+        let at = Time::from_millis(1000 + coins.u64(0..within));
+        changes.push((at, n, if coins.bool() { Change::Drain } else { Change::Cut }));
+        if coins.u8(0..3) > 0 {
+            changes.push((at + Duration::from_millis(coins.u64(1..4_000)), n, Change::Add));
+        }
+    }
+    changes.sort_by_key(|(at, ..)| *at);
+    changes
 }
 
 pub(crate) fn place(group: &'static str, coins: &mut fastrand::Rng) -> Place {
@@ -140,7 +166,10 @@ fn plain(seed: u64) -> Plan {
     if coins.u8(0..8) == 0 {
         places[0].aborts = Some((1, coins.usize(0..5_000)));
     }
-    let may_be_reset = places[0].aborts.is_some();
+    // The first stays: who finds no server at all is not told so.
+    let changes = if places.len() > 1 && coins.u8(0..4) == 0 { changes(1, &places, coins) } else { vec![] };
+    let is_cut = changes.iter().any(|(.., change)| *change == Change::Cut);
+    let may_be_reset = places[0].aborts.is_some() || is_cut;
     let everyone: Vec<u32> = (1..=places.len() as u32).collect();
     let clients = (0..coins.u32(1..=3)).map(|client| {
         let asks = (0..coins.u32(1..=5))
@@ -157,6 +186,8 @@ fn plain(seed: u64) -> Plan {
         front: trouble(coins),
         back: trouble(coins),
         places,
+        changes,
+        patience: PATIENT,
         service: plain_service(),
         in_batches: coins.bool(),
         whole: coins.bool(),

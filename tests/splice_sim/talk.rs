@@ -3,6 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::hello::Hello;
+
+/// The fatal alert `decode_error` of TLS (RFC 8446, section 6).
+const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 50];
+
 /// How a body is delimited, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
@@ -102,6 +107,10 @@ pub(crate) enum Due {
     From(Vec<u32>),
     /// The switch itself, with this status; then it closes.
     Switch(u16),
+    /// The switch itself, with an alert of TLS; then it closes.
+    Alert,
+    /// Nobody: the switch closes without a word.
+    Closed,
     /// Nobody: the connection is reset.
     Reset,
 }
@@ -194,6 +203,10 @@ impl Asked {
 pub(crate) enum Piece {
     /// A head; [`Reader::body`] must say what follows.
     Head(String),
+    /// What a client of TLS says first.
+    Hello(Hello),
+    /// The switch refuses a hello.
+    Alert,
     /// A whole message ended.
     End,
 }
@@ -269,6 +282,15 @@ impl Reader {
         loop {
             let have = self.bytes.len();
             match self.state {
+                State::Head if self.bytes.first() == Some(&22) => {
+                    let Some((hello, len)) = Hello::read(&self.bytes)? else { return Ok(None) };
+                    self.bytes.drain(..len);
+                    return Ok(Some(Piece::Hello(hello)));
+                }
+                State::Head if self.bytes.starts_with(&ALERT) => {
+                    self.bytes.drain(..ALERT.len());
+                    return Ok(Some(Piece::Alert));
+                }
                 State::Head => {
                     let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
                     return Ok(Some(Piece::Head(self.bytes.drain(..end + 4).map(char::from).collect())));

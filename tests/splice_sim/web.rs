@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use acm_switch::base::addr::Mac;
 use acm_switch::base::time::Time;
 use smoltcp::iface::SocketHandle;
-use smoltcp::socket::tcp::State;
+use smoltcp::socket::tcp::{self, State};
 
+use super::hello::Hello;
 use super::host::{Host, Manner};
 use super::segment::{SYN, be16, be32, parts};
 use super::talk::{AskId, Asked, Piece, Reader, read_request};
@@ -35,11 +36,17 @@ pub(crate) struct Web {
     pub(crate) aborts: BTreeMap<u32, usize>,
 }
 
+fn is_open(socket: &tcp::Socket<'_>) -> bool {
+    socket.is_active() && socket.state() != State::SynReceived
+}
+
 struct Conversation {
     handle: SocketHandle,
     /// Its number, once it is one.
     number: Option<u32>,
     reader: Reader,
+    hello: Option<Hello>,
+    has_begun: bool,
     asked: Option<Asked>,
     unsent: Vec<u8>,
     sent: usize,
@@ -108,16 +115,25 @@ impl Web {
         for _ in waiting..2 {
             let handle = host.listen(self.port);
             let reader = Reader::new();
-            let fresh =
-                Conversation { handle, number: None, reader, asked: None, unsent: vec![], sent: 0, closes: false };
+            let fresh = Conversation {
+                handle,
+                number: None,
+                reader,
+                hello: None,
+                has_begun: false,
+                asked: None,
+                unsent: vec![],
+                sent: 0,
+                closes: false,
+            };
             self.conversations.push(fresh);
         }
     }
 
-    /// Connections that are not over.
+    /// Connections that are not over. Not those that a late SYN began, which nobody completes.
     pub(crate) fn open(&mut self) -> usize {
         let host = &mut self.host;
-        self.conversations.iter().filter(|talk| host.tcp(talk.handle).is_active()).count()
+        self.conversations.iter().filter(|talk| is_open(host.tcp(talk.handle))).count()
     }
 
     fn serve(&mut self, n: usize) -> bool {
@@ -144,10 +160,15 @@ impl Web {
                 Ok(None) => break,
                 Ok(Some(Piece::Head(head))) => match read_request(&head) {
                     Ok(asked) => {
+                        talk.has_begun = true;
                         let asker = socket.remote_endpoint().map(|peer| u32::from(peer.port) - FIRST_PORT);
                         if asker != Some(asked.id.client) {
                             // Only who lies: garbled, a request may bear another client's number.
                             return self.fail(n, format!("{asker:?} asked {:?}", asked.id));
+                        }
+                        if talk.hello.is_some_and(|hello| hello.client != asked.id.client) {
+                            let why = format!("{:?} behind {:?}", asked.path, talk.hello);
+                            return self.fail(n, why);
                         }
                         self.paths.insert((asked.id.client, asked.path.clone()));
                         talk.reader.body(asked.upload, asked.id, 0);
@@ -155,6 +176,10 @@ impl Web {
                     }
                     Err(why) => return self.fail(n, why),
                 },
+                Ok(Some(Piece::Hello(hello))) if !talk.has_begun => {
+                    (talk.hello, talk.has_begun) = (Some(hello), true);
+                }
+                Ok(Some(piece @ (Piece::Hello(_) | Piece::Alert))) => return self.fail(n, format!("{piece:?} amid")),
                 Ok(Some(Piece::End)) => {
                     let asked = talk.asked.take().expect("a head came first");
                     *self.served.entry(asked.id).or_default() += 1;

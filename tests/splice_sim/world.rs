@@ -9,7 +9,7 @@ use std::time::Duration;
 use acm_switch::acm::table::ServiceTable;
 use acm_switch::acm::words::*;
 use acm_switch::base::addr::Mac;
-use acm_switch::base::id::{BindingId, Name, PortId, ServiceId};
+use acm_switch::base::id::{PortId, ServiceId};
 use acm_switch::base::time::Time;
 use acm_switch::plane::splice::ContentConfig;
 use acm_switch::plane::tcp::Timeouts;
@@ -17,6 +17,7 @@ use acm_switch::plane::{Out, Plane, PlaneConfig};
 use acm_switch::wire::frame::{Batch, Egress};
 
 use super::browser::Browser;
+use super::changes::{Bond, Change};
 use super::client::{Carrier, Client};
 use super::dialogue::{Ending, Errand, Fate};
 use super::host::Manner;
@@ -31,7 +32,7 @@ pub(crate) const PORT: u16 = 80;
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// When every client must have finished. Virtual, so generous: a lost segment costs a second and doubles.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A server to be.
 #[derive(Debug, Clone)]
@@ -54,6 +55,10 @@ pub(crate) struct Plan {
     pub(crate) back: Trouble,
     pub(crate) places: Vec<Place>,
     pub(crate) clients: Vec<(Errand, Carrier)>,
+    /// What happens to which binding, and when; in order.
+    pub(crate) changes: Vec<(Time, usize, Change)>,
+    /// How long a head may take.
+    pub(crate) patience: Duration,
     /// The servers that may see a path at all.
     pub(crate) allowed: fn(&str, &[Place]) -> Vec<u32>,
     /// One path, one server.
@@ -112,6 +117,11 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// `None`: nobody is there.
     pub(crate) webs: Vec<Option<Web>>,
+    /// The bindings, one for each server.
+    bonds: Vec<Bond>,
+    table: ServiceTable,
+    /// Changes made.
+    changed: usize,
     pub(crate) wrong: Vec<String>,
     pub(crate) trace: bool,
     /// Frames that crossed the plane.
@@ -158,13 +168,15 @@ impl World {
     pub(crate) fn new(plan: Plan, trace: bool) -> World {
         let now = Time::from_secs(1);
         // smoltcp waits up to a minute before it sends again.
-        let timeouts =
-            Timeouts { closed: Duration::from_secs(150), established: Duration::from_secs(400), ..Timeouts::default() };
-        // What a deadline does is tested elsewhere; here even the slowest shall have their turn.
+        let timeouts = Timeouts {
+            closed: Duration::from_secs(150),
+            established: Duration::from_secs(1000),
+            ..Timeouts::default()
+        };
         let content = ContentConfig {
             connections_max: 16,
             held_max: 1 << 20,
-            head_deadline: Duration::from_secs(900),
+            head_deadline: plan.patience,
             ..ContentConfig::default()
         };
         let config =
@@ -193,6 +205,9 @@ impl World {
             plane: Plane::new(config),
             clients: plan.clients.iter().enumerate().map(client).collect(),
             webs: plan.places.iter().enumerate().map(server).collect(),
+            bonds: plan.places.iter().enumerate().map(|(n, place)| Bond::new(n, place)).collect(),
+            table: ServiceTable::default(),
+            changed: 0,
             wrong: vec![],
             trace,
             frames: 0,
@@ -210,28 +225,35 @@ impl World {
         world
     }
 
+    /// Puts the bindings in force as they are now.
     fn publish(&mut self) {
-        let mut draft = ServiceTable::default().edit();
         let key = self.plan.service.key;
-        draft.put_service(self.plan.service.clone()).expect("a valid service");
-        for (n, place) in self.plan.places.iter().enumerate() {
-            let will = Will {
-                admin: AdminState::Up,
-                group: place.group.parse::<Name>().expect("a name"),
-                weight: 1,
-                max_conns: None,
-                owner: operator(),
-                identity: None,
-                lease: None,
-                health: Arc::default(),
-            };
-            let observed = Observed { health: Health::Passing, mac: Some(server_mac(n)), lapsed: false };
-            let real = SocketAddr::from((server_ip(n), 8080));
-            let binding = Binding { id: BindingId(n as u64 + 1), real, will, observed };
-            draft.put_binding(&key, binding).expect("a valid binding");
+        let mut draft = self.table.edit();
+        if self.table.service(&key).is_none() {
+            draft.put_service(self.plan.service.clone()).expect("a valid service");
         }
-        self.plane.take_table(Arc::new(draft.finish()), self.now, &mut self.out);
+        for (n, bond) in self.bonds.iter().enumerate() {
+            let real = SocketAddr::from((server_ip(n), 8080));
+            match &bond.binding {
+                Some(binding) => draft.put_binding(&key, binding.clone()).expect("a valid binding"),
+                None => drop(draft.remove_binding(&BindingKey { service: key, real })),
+            };
+        }
+        self.table = draft.finish();
+        self.plane.take_table(Arc::new(self.table.clone()), self.now, &mut self.out);
         self.collect();
+    }
+
+    /// Makes the changes whose time has come.
+    fn change(&mut self) {
+        while let Some((_, n, change)) = self.plan.changes.get(self.changed).filter(|(at, ..)| *at <= self.now) {
+            self.bonds[*n].change(*change, *n, &self.plan.places[*n], self.now);
+            if self.trace {
+                eprintln!("{:>10} {change:?} server {}", self.now.micros(), n + 1);
+            }
+            self.changed += 1;
+            self.publish();
+        }
     }
 
     /// Every station is heard now and then, as by its health checks; and servers know the clients', as smoltcp asks for one station a
@@ -263,11 +285,14 @@ impl World {
     }
 
     /// Lets everything happen until this time, or until `enough`.
-    fn run_until(&mut self, end: Time, enough: impl Fn(&World) -> bool) {
+    pub(crate) fn run_until(&mut self, end: Time, enough: impl Fn(&World) -> bool) {
         while !enough(self) {
             let arrives = self.road.peek().map(|Reverse(first)| first.at);
             let wakes = self.client_wakes.iter().chain(&self.web_wakes).flatten().min().copied();
-            let Some(next) = [arrives, wakes, self.plane.next_deadline()].into_iter().flatten().min() else { break };
+            let changes = self.plan.changes.get(self.changed).map(|(at, ..)| *at);
+            let Some(next) = [arrives, wakes, changes, self.plane.next_deadline()].into_iter().flatten().min() else {
+                break;
+            };
             if next > end {
                 break;
             }
@@ -277,6 +302,7 @@ impl World {
     }
 
     fn step(&mut self) {
+        self.change();
         self.arrive();
         if self.plane.next_deadline().is_some_and(|at| at <= self.now) {
             self.plane.poll(self.now, &mut self.out);
@@ -373,8 +399,10 @@ impl World {
             leaving.push((frame.egress, Packet { bytes: frame.bytes().to_vec(), offload: frame.offload }));
         }
         self.out.frames.clear();
-        self.out.notices.clear();
         self.leave(leaving);
+        for notice in std::mem::take(&mut self.out.notices) {
+            self.bonds.iter_mut().for_each(|bond| bond.notice(notice));
+        }
     }
 
     fn leave(&mut self, frames: Vec<(Egress, Packet)>) {
@@ -396,6 +424,9 @@ impl World {
             }
             let whole = self.plan.whole;
             let burst: Vec<Packet> = burst.into_iter().flat_map(|packet| finish(packet, !whole)).collect();
+            if let Some(bond) = usize::from(port).checked_sub(1).and_then(|n| self.bonds.get_mut(n)) {
+                burst.iter().for_each(|packet| bond.watch(&packet.bytes));
+            }
             if let Some(packet) = burst.iter().find(|packet| !is_right(&packet.bytes)) {
                 self.wrong.push(format!("a wrong checksum: {}", describe(&packet.bytes)));
             }
@@ -455,6 +486,7 @@ impl World {
             let moved: Vec<_> = self.plane.counters().iter().filter(|(_, count)| *count > 0).collect();
             eprintln!("{moved:?}");
         }
+        self.wrong.extend(self.bonds.iter_mut().enumerate().flat_map(|(n, bond)| bond.wrong(n)));
         let (connections, held) = (self.plane.content_connections(), self.plane.content_held());
         if connections > 0 || held > 0 {
             self.wrong.push(format!("{connections} content connections and {held} held bytes left behind"));
@@ -484,7 +516,7 @@ impl World {
 
     /// Longer than any flow is remembered.
     fn age(&mut self) {
-        let end = self.now + Duration::from_secs(1000);
+        let end = self.now + Duration::from_secs(2500);
         while self.now < end && self.plane.flows() > 0 {
             // A worker sleeps until the deadline; a late one must do as well, and is cheaper here.
             self.now = self.now + Duration::from_secs(1);

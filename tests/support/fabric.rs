@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use acm_switch::acm::conformance::{Attempt, Bench, Connection, Fate as Verdict, Plan, Testbed};
-use acm_switch::acm::rules::request::{Request, Served};
+use acm_switch::acm::rules::request::{Reply, Request, Served};
 use acm_switch::acm::switch::{AcmSwitch, Answer};
 use acm_switch::acm::words::{Refusal, ServiceKey};
 use acm_switch::base::addr::Mac;
@@ -194,17 +194,17 @@ impl Net {
     }
 
     /// A request, or what ends like one, on the connection of this tuple, which is opened if there is none.
-    async fn ask(&self, tuple: Tuple, request: &[u8]) -> Served {
+    async fn ask(&self, tuple: Tuple, request: &[u8]) -> Reply {
         let is_open =
             self.machines.lock().unwrap()[0].connections.get(&tuple).is_some_and(|known| known.fate == Fate::Open);
         if !is_open && let Err(how) = self.connect(tuple).await {
-            return Served::Unconnected(how);
+            return Served::Unconnected(how).into();
         }
         let had = self.machines.lock().unwrap()[0].connections[&tuple].received.len();
         self.client(|machine| machine.send(&tuple, request));
         let served = self.until(PATIENCE, |machines| {
             let connection = &machines[0].connections[&tuple];
-            served(&connection.received[had..]).or((connection.fate == Fate::Reset).then_some(Served::Reset))
+            served(&connection.received[had..]).or((connection.fate == Fate::Reset).then_some(Served::Reset.into()))
         });
         served.await.unwrap_or_else(|| panic!("no answer to {}", request.escape_ascii()))
     }
@@ -259,21 +259,23 @@ fn head(request: &Request) -> Vec<u8> {
 }
 
 /// Who gave this answer, once it is there whole: a server, whose body is its address, or the switch.
-fn served(answer: &[u8]) -> Option<Served> {
+fn served(answer: &[u8]) -> Option<Reply> {
     let answer = std::str::from_utf8(answer).expect("text");
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    let field = |name: &str| {
+    let fields = |name: &'static str| {
         let of = |line: &'_ str| {
             line.split_once(':').map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned()))
         };
-        head.lines().filter_map(of).find(|(key, _)| key == name).map(|(_, value)| value)
+        head.lines().filter_map(of).filter(move |(key, _)| key == name).map(|(_, value)| value)
     };
+    let field = |name| fields(name).next();
     let length = field("content-length").map_or(0, |length| length.parse().expect("a number"));
     let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (body.len() >= length).then(|| match body.trim().parse() {
+    let served = || match body.trim().parse() {
         Ok(real) if status == 200 => Served::By(real),
         _ => Served::Answered(status, field("location")),
-    })
+    };
+    (body.len() >= length).then(|| Reply { served: served(), cookies: fields("set-cookie").collect() })
 }
 
 impl Bench for Fabric {
@@ -317,12 +319,12 @@ impl Testbed for Fabric {
         Box::pin(tokio::time::sleep(time))
     }
 
-    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
         Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), &head(request)).await) })
     }
 
     fn babble(&self, client: SocketAddr, service: ServiceKey) -> Answer<'_, Option<Served>> {
         // Servers answer what ends with an empty line.
-        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), b"\x05\x01\r\n\r\n").await) })
+        Box::pin(async move { Some(self.net.ask((v4(client), v4(service.addr)), b"\x05\x01\r\n\r\n").await.served) })
     }
 }

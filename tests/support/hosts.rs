@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use acm_switch::acm::rules::request::SAYS_COOKIE;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpSlice, TransportSlice};
 
 /// The two ends of a connection, as one machine sees them.
@@ -163,7 +164,8 @@ impl Machine {
         frame
     }
 
-    /// The answers to HTTP requests without a body that have come whole: each names the real that gives it.
+    /// The answers to HTTP requests without a body that have come whole: each names the real that gives it, and sets the
+    /// cookie that the request told it to.
     pub fn answer_requests(&mut self) -> Vec<Vec<u8>> {
         let asks = |connection: &Connection| {
             connection.fate == Fate::Open && connection.received[connection.answered..].ends_with(b"\r\n\r\n")
@@ -172,9 +174,13 @@ impl Machine {
             self.connections.iter().filter(|(_, connection)| asks(connection)).map(|(tuple, _)| *tuple).collect();
         let answer = |machine: &mut Machine, tuple: Tuple| {
             let connection = machine.connections.get_mut(&tuple).expect("found above");
+            let request = String::from_utf8_lossy(&connection.received[connection.answered..]).into_owned();
             connection.answered = connection.received.len();
+            let says = request.lines().filter_map(|line| line.strip_prefix(SAYS_COOKIE)?.strip_prefix(": "));
+            let cookies: String = says.map(|cookie| format!("Set-Cookie: {cookie}\r\n")).collect();
             let body = tuple.0.to_string();
-            machine.send(&tuple, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            let head = format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: {}\r\n\r\n", body.len());
+            machine.send(&tuple, (head + &body).as_bytes())
         };
         asked.into_iter().map(|tuple| answer(self, tuple)).collect()
     }

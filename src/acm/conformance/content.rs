@@ -3,8 +3,9 @@
 //! keeps rules and says so to the one who wants them obeyed; in both cases nothing of the refused call is done.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::control::{call, until};
+use super::control::{call, remove, until};
 use super::settings::invalid;
 use super::traffic::{bring_up, client};
 use super::{Case, Plan, Room, Run, Stop, Testbed, Verdict, expect};
@@ -12,16 +13,17 @@ use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::list::{Filter, ServiceRow};
 use crate::acm::primitive::{Primitive, SetService};
-use crate::acm::rules::request::{Request, Served};
+use crate::acm::rules::request::{Reply, Request, SAYS_COOKIE, Served};
 use crate::acm::rules::{
-    Action, Case as Letters, Condition, Content, DropShare, HashOptions, InsertCookie, LoadFactor, Named, Persistence,
-    Redirect, Rule, RuleEdit, SameSite, Strangers, Switching, TextMatch, Turned, UrlPart,
+    Action, Case as Letters, Condition, Content, DropShare, HashOptions, InsertCookie, LearnCookie, LoadFactor, Named,
+    Persistence, Redirect, Rule, RuleEdit, SameSite, Strangers, Switching, TextMatch, Turned, UrlPart,
 };
 use crate::acm::switch::AcmSwitch;
 use crate::acm::words::{DropMode, Refusal, Scheduler, ServiceKey};
 use crate::base::addr::Protocol;
 use crate::base::fraction::Fraction;
 use crate::base::id::Name;
+use crate::base::span::Span;
 
 macro_rules! cases {
     (control { $($name:literal => |$switch:ident, $plan:ident| $body:block)* }
@@ -103,10 +105,29 @@ async fn shop(switch: &dyn AcmSwitch, plan: &Plan, rules: Vec<Rule>) -> Verdict 
     Ok(())
 }
 
+/// The cookie of a switch's own.
+fn ours() -> InsertCookie {
+    InsertCookie { name: "acm".into(), max_age: None, http_only: true, secure: false, same_site: SameSite::Lax }
+}
+
+/// Three servers in turn, and clients that come back are kept so.
+async fn keeping(switch: &dyn AcmSwitch, plan: &Plan, persist: Persistence) -> Verdict {
+    set(switch, SetService { content: Some(Content::Http), persist: Some(persist), ..service(plan) }).await?;
+    for n in 0..3 {
+        bring_up(switch, plan, n, |_| {}).await?;
+    }
+    Ok(())
+}
+
 /// What becomes of a request from this port of client 0.
 async fn ask(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request) -> Result<Served, Stop> {
-    let served = testbed.ask(client(plan, port), plan.services[0], request).await;
-    served.ok_or_else(|| Stop::Untestable("needs a testbed that asks requests".into()))
+    Ok(hear(testbed, plan, port, request).await?.served)
+}
+
+/// The same with the cookies that come with it.
+async fn hear(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request) -> Result<Reply, Stop> {
+    let reply = testbed.ask(client(plan, port), plan.services[0], request).await;
+    reply.ok_or_else(|| Stop::Untestable("needs a testbed that asks requests".into()))
 }
 
 async fn goes(testbed: &dyn Testbed, plan: &Plan, port: u16, request: &Request, wanted: Served) -> Verdict {
@@ -229,6 +250,27 @@ control {
         let row = listed(switch, plan).await?;
         expect((row.content, row.rules.len()) == (Content::None, 1), "rules stay while they are not in force")
     }
+    "content, rules and the default action are listed as they were set" => |switch, plan| {
+        let rules = vec![
+            rule("images", vec![suffix(".png"), Condition::Method("GET".into())], group("images")?)?,
+            rule("rest", vec![Condition::Host("*.example.com".into())], Action::Reset)?,
+        ];
+        let everything = SetService {
+            content: Some(Content::Http),
+            default_action: Some(group("web")?),
+            rules: Some(rules.clone()),
+            ..service(plan)
+        };
+        expect(set(switch, everything.clone()).await?, "setting rules changed nothing")?;
+        let row = listed(switch, plan).await?;
+        let found: Vec<Rule> = row.rules.iter().map(|row| row.rule.clone()).collect();
+        expect(found == rules, format!("{found:?}, not {rules:?}"))?;
+        expect((row.content, &row.default_action) == (Content::Http, &group("web")?), format!("{row:?}"))?;
+        expect(!set(switch, everything).await?, "the same again was a change")?;
+        set(switch, SetService { content: Some(Content::None), ..service(plan) }).await?;
+        let row = listed(switch, plan).await?;
+        expect((row.content, row.rules.len()) == (Content::None, 2), "rules stay while they are not in force")
+    }
     "what a group hashes and how it keeps clients is listed as it was set" => |switch, plan| {
         let caches = SetService { group: name("caches")?, ..service(plan) };
         let hash = HashOptions {
@@ -304,35 +346,57 @@ traffic {
         let twofold = ask(testbed, plan, 2012, &Request::get("/static%2fx")).await?;
         expect(matches!(twofold, Served::Answered(400, _)), format!("an encoded slash was {twofold:?}"))
     }
-    "hosts, headers and cookies are looked at" => |switch, testbed, plan| {
+    "hosts and headers are looked at" => |switch, testbed, plan| {
         let host = rule("host", vec![Condition::Host("*.shop.example".into())], group("images")?)?;
         let named = |text: &str, is| Named { name: text.into(), is };
-        let cookie = rule("cookie", vec![Condition::Cookie(named("sid", TextMatch::Prefix("eu-".into())))], group("caches")?)?;
         let header = rule("header", vec![Condition::Header(named("x-old", TextMatch::Present))], Action::Reset)?;
-        shop(switch, plan, vec![host, cookie, header]).await?;
+        let tenant = Condition::Header(named("x-tenant", TextMatch::Prefix("a-".into())));
+        shop(switch, plan, vec![host, header, rule("tenant", vec![tenant], group("caches")?)?]).await?;
         let [web, images, caches] = plan.reals.map(Served::By);
         let of = |host: &str| Request { host: host.into(), ..Request::get("/") };
         goes(testbed, plan, 2001, &of("WWW.Shop.Example:80"), images).await?;
         goes(testbed, plan, 2002, &of("shop.example"), web.clone()).await?;
-        goes(testbed, plan, 2003, &of("x").with_header("Cookie", "a=b; sid=eu-1"), caches).await?;
-        goes(testbed, plan, 2004, &of("x").with_header("Cookie", "sid=us-1; sid=eu-1"), web).await?;
-        goes(testbed, plan, 2005, &of("x").with_header("X-Old", ""), Served::Reset).await
+        goes(testbed, plan, 2003, &of("x").with_header("X-Old", ""), Served::Reset).await?;
+        goes(testbed, plan, 2004, &of("x").with_header("X-Tenant", "a-1"), caches).await?;
+        goes(testbed, plan, 2005, &of("x").with_header("X-Tenant", "A-1"), web).await
     }
-    "a client is reset, turned away or sent elsewhere as the rule says" => |switch, testbed, plan| {
-        let to = Action::Redirect(Redirect { to: "https://{host}{uri}".into(), status: 308 });
-        let full = DropShare { fraction: Fraction::ONE, mode: DropMode::Queue, refusal: Turned::Unavailable };
+    "cookies are looked at" => |switch, testbed, plan| {
+        let named = Named { name: "sid".into(), is: TextMatch::Prefix("eu-".into()) };
+        shop(switch, plan, vec![rule("cookie", vec![Condition::Cookie(named)], group("caches")?)?]).await?;
+        let [web, _, caches] = plan.reals.map(Served::By);
+        let with = |cookies: &str| Request::get("/").with_header("Cookie", cookies);
+        goes(testbed, plan, 2001, &with("a=b; sid=eu-1"), caches).await?;
+        goes(testbed, plan, 2002, &with("sid=us-1; sid=eu-1"), web.clone()).await?;
+        goes(testbed, plan, 2003, &with("a=sid=eu-1"), web).await
+    }
+    "a client is reset or sent elsewhere as the rule says" => |switch, testbed, plan| {
+        let to = |to: &str| Action::Redirect(Redirect { to: to.into(), status: 302 });
         let rules = vec![
             rule("reset", vec![prefix("/reset")], Action::Reset)?,
-            rule("full", vec![prefix("/full")], Action::Drop(full))?,
-            rule("moved", vec![prefix("/moved")], to)?,
+            rule("moved", vec![prefix("/moved")], to("https://{host}{uri}"))?,
+            rule("gone", vec![prefix("/gone")], to("http://www.example.org/news"))?,
         ];
         shop(switch, plan, rules).await?;
         set(switch, SetService { default_action: Some(group("caches")?), ..service(plan) }).await?;
         goes(testbed, plan, 2001, &Request::get("/reset"), Served::Reset).await?;
+        let place = Some("https://www.example.com/moved/a?b".to_owned());
+        goes(testbed, plan, 2002, &Request::get("/moved/a?b"), Served::Answered(302, place)).await?;
+        let place = Some("http://www.example.org/news".to_owned());
+        goes(testbed, plan, 2003, &Request::get("/gone/a?b"), Served::Answered(302, place)).await?;
+        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[2])).await
+    }
+    "a client is turned away, or sent elsewhere for good, as the rule says" => |switch, testbed, plan| {
+        let to = Action::Redirect(Redirect { to: "https://{host}{uri}".into(), status: 308 });
+        let full = DropShare { fraction: Fraction::ONE, mode: DropMode::Queue, refusal: Turned::Unavailable };
+        let rules = vec![
+            rule("full", vec![prefix("/full")], Action::Drop(full))?,
+            rule("moved", vec![prefix("/moved")], to)?,
+        ];
+        shop(switch, plan, rules).await?;
         goes(testbed, plan, 2002, &Request::get("/full"), Served::Answered(503, None)).await?;
         let place = "https://www.example.com/moved/a?b".to_owned();
         goes(testbed, plan, 2003, &Request::get("/moved/a?b"), Served::Answered(308, Some(place))).await?;
-        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[2])).await
+        goes(testbed, plan, 2004, &Request::get("/"), Served::By(plan.reals[0])).await
     }
     "with no server for it a request hears 503, or a reset if the service says so" => |switch, testbed, plan| {
         set(switch, SetService { content: Some(Content::Http), ..service(plan) }).await?;
@@ -353,13 +417,19 @@ traffic {
         set(switch, SetService { content: Some(Content::None), ..service(plan) }).await?;
         babbles(testbed, plan, 2004, Served::By(plan.reals[0])).await
     }
-    "each request of a connection is switched, or all follow the first, as the service says" => |switch, testbed, plan| {
+    "each request of a connection is switched" => |switch, testbed, plan| {
         shop(switch, plan, vec![rule("images", vec![suffix(".png")], group("images")?)?]).await?;
         let [web, images, _] = plan.reals.map(Served::By);
         let (page, image) = (Request::get("/"), Request::get("/a.png"));
         for (request, wanted) in [(&page, &web), (&image, &images), (&page, &web)] {
             goes(testbed, plan, 2001, request, wanted.clone()).await?;
         }
+        Ok(())
+    }
+    "the requests of a connection follow the first where the service says so" => |switch, testbed, plan| {
+        shop(switch, plan, vec![rule("images", vec![suffix(".png")], group("images")?)?]).await?;
+        let images = Served::By(plan.reals[1]);
+        let (page, image) = (Request::get("/"), Request::get("/a.png"));
         set(switch, SetService { switching: Some(Switching::FirstRequest), ..service(plan) }).await?;
         for request in [&image, &page, &image] {
             goes(testbed, plan, 2002, request, images.clone()).await?;
@@ -382,9 +452,88 @@ traffic {
             goes(testbed, plan, 2200 + n, &request, Served::By(real)).await?;
             let other = std::net::SocketAddr::new(plan.clients[1], 2300 + n);
             let served = testbed.ask(other, plan.services[0], &request).await;
+            let served = served.map(|reply| reply.served);
             expect(served == Some(Served::By(real)), format!("{served:?} for another client, not {real}"))?;
         }
         expect(seen.len() > 1, format!("12 URLs all went to {seen:?}"))
+    }
+    "a cookie of ours leads a client back to its server, and nobody can make one up" => |switch, testbed, plan| {
+        let persist = Persistence::Insert(ours());
+        keeping(switch, plan, persist).await?;
+        let first = hear(testbed, plan, 2401, &Request::get("/")).await?;
+        let (Served::By(real), Some(token)) = (&first.served, first.cookie("acm")) else {
+            return Err(Stop::Failed(format!("no cookie is set: {first:?}")));
+        };
+        let with = |value: &str| Request::get("/").with_header("Cookie", &format!("a=b; acm={value}"));
+        expect(!token.contains(&real.ip().to_string()), "the cookie tells the server's address")?;
+        for port in 2402..2408 {
+            let again = hear(testbed, plan, port, &with(token)).await?;
+            expect(again == Served::By(*real).into(), format!("with the cookie of {real}: {again:?}"))?;
+        }
+        // One that is made up is none: another one is set.
+        let mut forged = token.to_owned();
+        forged.replace_range(3..4, if &forged[3..4] == "1" { "2" } else { "1" });
+        for (port, value) in (2411..).zip([forged.as_str(), "", "x"]) {
+            let reply = hear(testbed, plan, port, &with(value)).await?;
+            let set = reply.cookie("acm");
+            expect(set.is_some_and(|set| set != value), format!("with a cookie made up: {reply:?}"))?;
+        }
+        Ok(())
+    }
+    "every request of a connection without the cookie is told one, and the server's own stay" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Insert(ours())).await?;
+        let says = Request::get("/").with_header(SAYS_COOKIE, "own=1; Path=/");
+        let first = hear(testbed, plan, 2421, &says).await?;
+        let token = first.cookie("acm").map(str::to_owned);
+        let (Some(token), Some("1")) = (&token, first.cookie("own")) else {
+            return Err(Stop::Failed(format!("{first:?} lacks a cookie")));
+        };
+        let with = Request::get("/").with_header("Cookie", &format!("acm={token}"));
+        for _ in 0..3 {
+            let kept = hear(testbed, plan, 2421, &with).await?;
+            expect(kept == first.served.clone().into(), format!("{kept:?}, not {:?} and no cookie", first.served))?;
+        }
+        let other = hear(testbed, plan, 2421, &Request::get("/")).await?;
+        expect(other.cookie("acm").is_some(), format!("{other:?} has no cookie"))
+    }
+    "a cookie of a server that takes nothing new leads elsewhere" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Insert(ours())).await?;
+        let first = hear(testbed, plan, 2431, &Request::get("/")).await?;
+        let token = first.cookie("acm").unwrap_or_default().to_owned();
+        let n = plan.reals.iter().position(|real| Served::By(*real) == first.served);
+        let n = n.ok_or_else(|| Stop::Failed(format!("{first:?} is of no server")))?;
+        call(switch, remove(plan, n)).await?;
+        let with = Request::get("/").with_header("Cookie", &format!("acm={token}"));
+        for port in 2432..2438 {
+            let moved = hear(testbed, plan, port, &with).await?;
+            let is_new = moved.cookie("acm").is_some_and(|set| set != token);
+            expect(moved.served != first.served && is_new, format!("with a cookie of a removed server: {moved:?}"))?;
+        }
+        Ok(())
+    }
+    "a cookie of the servers' own is learnt, and leads back while it is used" => |switch, testbed, plan| {
+        keeping(switch, plan, Persistence::Learn(LearnCookie { name: "SID".into(), idle: Span::secs(1) })).await?;
+        let says = Request::get("/login").with_header(SAYS_COOKIE, "SID=s1; Path=/; HttpOnly");
+        let first = hear(testbed, plan, 2441, &says).await?;
+        expect(first.cookies == ["SID=s1; Path=/; HttpOnly"], format!("the cookie came as {first:?}"))?;
+        let with = |value: &str| Request::get("/").with_header("Cookie", &format!("SID={value}"));
+        for port in 2442..2448 {
+            goes(testbed, plan, port, &with("s1"), first.served.clone()).await?;
+        }
+        let mut others = BTreeSet::new();
+        for port in 2450..2456 {
+            let Served::By(real) = ask(testbed, plan, port, &with("unknown")).await? else {
+                return Err(Stop::Failed("a request with an unknown cookie was not served".into()));
+            };
+            others.insert(real);
+        }
+        expect(others.len() > 1, format!("an unknown cookie leads to {others:?} only"))?;
+        testbed.pass(Duration::from_millis(1500)).await;
+        let mut after = BTreeSet::new();
+        for port in 2460..2466 {
+            after.insert(format!("{:?}", ask(testbed, plan, port, &with("s1")).await?));
+        }
+        expect(after.len() > 1, format!("what was long unused leads to {after:?} only"))
     }
 }
 }

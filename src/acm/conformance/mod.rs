@@ -60,7 +60,7 @@ use std::time::Duration;
 
 use super::error::{AcmError, Feature};
 use super::primitive::Outcome;
-use super::rules::request::{Request, Served};
+use super::rules::request::{Reply, Request, Served};
 use super::switch::{AcmSwitch, Answer};
 use super::words::{HealthProfile, Refusal, ServiceKey};
 use crate::base::span::Span;
@@ -169,8 +169,9 @@ pub trait Testbed: Send + Sync {
     fn pass(&self, time: Duration) -> Answer<'_, ()>;
 
     /// Sends a request on the connection from this address and port, which is opened if there is none, and waits for what
-    /// becomes of it; `None` if this testbed asks nothing, which skips the cases about requests.
-    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Served>> {
+    /// becomes of it; `None` if this testbed asks nothing, which skips the cases about requests. A server that is asked with
+    /// a header field [`SAYS_COOKIE`](super::rules::request::SAYS_COOKIE) sets the cookie it says.
+    fn ask<'a>(&'a self, client: SocketAddr, service: ServiceKey, request: &'a Request) -> Answer<'a, Option<Reply>> {
         let _ = (client, service, request);
         Box::pin(std::future::ready(None))
     }

@@ -7,10 +7,11 @@
 //! Callers: the conformance suite, tests of everything that talks to switches, and driver authors.
 //!
 //! * `world`: what there is; `primitives`: the calls; `moments`: health, leases, deadlines, expiry, drained rows;
-//!   `flows`: new connections and their ends; `requests`: content services; `choose`: the schedulers; `rows`: List.
+//!   `flows`: new connections and their ends; `requests`: content services; `choose`: the schedulers; `keeping`: clients that come back; `rows`: List.
 
 mod choose;
 mod flows;
+mod keeping;
 mod moments;
 mod primitives;
 mod requests;
@@ -26,7 +27,7 @@ use super::event::EventId;
 use super::event_log::EventLog;
 use super::list::{Filter, Listing};
 use super::primitive::{Caller, Outcome, Primitive, Tenure};
-use super::rules::request::{Request, Served};
+use super::rules::request::{Reply, Request, Served};
 use super::switch::{AcmSwitch, Answer, CaptureStream, EventStream, Inspect, Statistics};
 use super::words::{Refusal, ServiceKey};
 use crate::base::id::Name;
@@ -121,7 +122,7 @@ impl ModelSwitch {
 
     /// A request on the connection from this address and port, which is opened if there is none. The service's Drop
     /// policies decide about connections, its rules about requests.
-    pub fn request(&self, client: SocketAddr, service: ServiceKey, request: &Request) -> Served {
+    pub fn request(&self, client: SocketAddr, service: ServiceKey, request: &Request) -> Reply {
         self.step(|world| world.request(client, service, request))
     }
 

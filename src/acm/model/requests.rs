@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
-use crate::acm::rules::request::{Request, Served};
+use crate::acm::rules::request::{Reply, Request, Served};
 use crate::acm::rules::{
     Action, Case, Condition, Content, DropShare, Named, Rule, Strangers, Switching, TextMatch, Turned,
 };
@@ -13,26 +13,26 @@ use crate::base::id::Name;
 
 impl World {
     /// A request on the connection from this address and port, which is opened if there is none.
-    pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Served {
+    pub(super) fn request(&mut self, client: SocketAddr, key: ServiceKey, request: &Request) -> Reply {
         let (content, existing) = match self.heard(client, key) {
             Ok(heard) => heard,
-            Err(served) => return served,
+            Err(served) => return served.into(),
         };
         let facts = match Facts::of(request, content) {
             Ok(facts) => facts,
-            Err(status) => return Served::Answered(status, None),
+            Err(status) => return Served::Answered(status, None).into(),
         };
         match self.decide(client, key, &facts) {
             Action::Group(group) => self.send(client, key, &group, Some(request), existing),
             Action::Drop(DropShare { refusal: Turned::Unavailable, .. }) if content == Content::Http => {
-                Served::Answered(503, None)
+                Served::Answered(503, None).into()
             }
             Action::Redirect(to) if content == Content::Http => {
                 let place = to.to.replace("{host}", &facts.host);
                 let place = place.replace("{path}", request.path()).replace("{uri}", &request.target);
-                Served::Answered(to.status, Some(place))
+                Served::Answered(to.status, Some(place)).into()
             }
-            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset,
+            Action::Drop(_) | Action::Reset | Action::Redirect(_) => Served::Reset.into(),
         }
     }
 
@@ -44,7 +44,7 @@ impl World {
         };
         let service = self.service(&key);
         match (service.strangers, service.default_action.clone()) {
-            (Strangers::Default, Action::Group(group)) => self.send(client, key, &group, None, existing),
+            (Strangers::Default, Action::Group(group)) => self.send(client, key, &group, None, existing).served,
             (Strangers::Default | Strangers::Reset, _) => Served::Reset,
         }
     }
@@ -119,26 +119,30 @@ impl World {
         group: &Name,
         request: Option<&Request>,
         existing: Option<Opened>,
-    ) -> Served {
+    ) -> Reply {
         if let Some(Opened::To(flow, _)) = existing {
             self.flows.entry(flow).and_modify(|flow| flow.end = Some(End::Closed));
         }
         let eligible = self.eligible(client, key, group);
-        let Some((real, binding)) = self.choose(client, key, group, &eligible, request) else {
+        let kept = request.and_then(|request| self.keeper(key, group, &eligible, request));
+        let Some((real, binding)) = kept.or_else(|| self.choose(client, key, group, &eligible, request)) else {
             let service = self.service(&key);
             service.refused += 1;
             return match (service.content, service.when_none) {
-                (Content::Http, Refusal::Silent) => Served::Answered(503, None),
-                _ => Served::Reset,
+                (Content::Http, Refusal::Silent) => Served::Answered(503, None).into(),
+                _ => Served::Reset.into(),
             };
         };
         if existing.is_none() {
             self.service(&key).admitted += 1;
         }
         let flow = FlowId(self.new_id());
-        let key = BindingKey { service: key, real };
-        self.flows.insert(flow, Flow { client, key, binding, fresh_at: self.now, end: None });
-        Served::By(real)
+        let flow_key = BindingKey { service: key, real };
+        self.flows.insert(flow, Flow { client, key: flow_key, binding, fresh_at: self.now, end: None });
+        match request {
+            Some(request) => self.reply(key, group, (real, binding), request),
+            None => Served::By(real).into(),
+        }
     }
 }
 

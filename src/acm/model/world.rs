@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::FlowId;
+use super::keeping::{Kept, Said};
 use crate::acm::error::AcmError;
 use crate::acm::event::EventKind;
 use crate::acm::primitive::{Caller, Tenure};
@@ -31,6 +32,10 @@ pub(super) struct World {
     pub(super) shed: BTreeMap<(SocketAddr, ServiceKey), (u64, bool)>,
     /// The same for rules that drop a share, by connection.
     pub(super) rule_shed: BTreeMap<(SocketAddr, ServiceKey, Name), (DropShare, bool)>,
+    /// Whom cookies lead to.
+    pub(super) kept: BTreeMap<Said, Kept>,
+    /// Makes our own cookies.
+    pub(super) token_key: u64,
     pub(super) coins: fastrand::Rng,
     epoch: u64,
     /// Whose epoch that is.
@@ -117,6 +122,8 @@ impl World {
             down: BTreeMap::new(),
             shed: BTreeMap::new(),
             rule_shed: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            token_key: fastrand::Rng::with_seed(!seed).u64(..),
             coins: fastrand::Rng::with_seed(seed),
             epoch: 0,
             holder: None,

@@ -493,6 +493,17 @@ pub enum Persistence {
     Learn(LearnCookie),
 }
 
+impl Persistence {
+    /// The name of the cookie it goes by.
+    pub fn cookie(&self) -> Option<&str> {
+        match self {
+            Persistence::None => None,
+            Persistence::Insert(insert) => Some(&insert.name),
+            Persistence::Learn(learn) => Some(&learn.name),
+        }
+    }
+}
+
 /// A change to a service's rules, made in place, so that two people who change them at once lose nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,9 @@
 //! A request as the contract sees one: what rules look at, in plain words. For the model, the conformance suite and
 //! whoever tests against them; the plane reads bytes instead (the room `content`).
 
+/// The header field by which a request tells the server of a testbed, or of the model, what `Set-Cookie` to say.
+pub const SAYS_COOKIE: &str = "X-Set-Cookie";
+
 /// What a client asks. Texts are as the client wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -62,6 +65,31 @@ impl Request {
         fields.flat_map(|(_, value)| value.split(';')).find_map(|pair| {
             let (key, value) = pair.split_once('=')?;
             (key.trim_matches([' ', '\t']) == name).then(|| value.trim_matches([' ', '\t']))
+        })
+    }
+}
+
+/// What a client hears of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What became of it.
+    pub served: Served,
+    /// The cookies set with it, `NAME=VALUE` and attributes, in order.
+    pub cookies: Vec<String>,
+}
+
+impl From<Served> for Reply {
+    fn from(served: Served) -> Reply {
+        Reply { served, cookies: Vec::new() }
+    }
+}
+
+impl Reply {
+    /// The value of the cookie of this name, if it is set.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.iter().find_map(|cookie| {
+            let (key, value) = cookie.split_once('=')?;
+            (key == name).then(|| value.split(';').next().unwrap_or_default())
         })
     }
 }

@@ -23,6 +23,26 @@ pub(super) enum Place {
     Virtual(ServerName),
     /// `server port N`.
     PortProfile(u16),
+    /// `csw-policy NAME`, `url-map NAME`.
+    Block(BlockKind, String),
+}
+
+/// Blocks about content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockKind {
+    /// `csw-policy`.
+    Policy,
+    /// `url-map`, of the older boxes.
+    Map,
+}
+
+impl BlockKind {
+    fn keyword(self) -> &'static str {
+        match self {
+            BlockKind::Policy => "csw-policy",
+            BlockKind::Map => "url-map",
+        }
+    }
 }
 
 /// Which transport protocol a port profile names.
@@ -110,6 +130,34 @@ pub(super) enum Command {
     SetPredictor(ServerName, Predictor, Predictor),
     Bind(ServerName, u16, Pair),
     NoBind(ServerName, u16, Pair),
+    /// The rules of a policy with how often they decided.
+    ShowPolicy(String),
+    /// A rule as a whole, in the place of what it was.
+    CswRule {
+        name: String,
+        words: String,
+        was: Option<String>,
+    },
+    NoCswRule(String, String),
+    /// Creates a policy or a map, or enters one.
+    Block(BlockKind, String),
+    NoBlock(BlockKind, String),
+    BlockLine(BlockKind, String, String),
+    /// What stands behind `port P` of a virtual server, in the place of what stood there.
+    PortLine {
+        server: ServerName,
+        port: u16,
+        line: String,
+        was: Option<String>,
+    },
+    NoPortLine {
+        server: ServerName,
+        port: u16,
+        line: String,
+    },
+    /// A port of a real server is in this group, instead of that one.
+    GroupId(Pair, IpAddr, u16, Option<u16>),
+    NoGroupId(Pair, IpAddr, u16),
 }
 
 impl Command {
@@ -117,9 +165,12 @@ impl Command {
     pub(super) fn place(&self) -> Place {
         use Command as C;
         match self {
-            C::ConfigureTerminal | C::ShowVersion | C::ShowRunningConfig | C::ShowReal(_) | C::ShowVirtual => {
-                Place::Anywhere
-            }
+            C::ConfigureTerminal
+            | C::ShowVersion
+            | C::ShowRunningConfig
+            | C::ShowReal(_)
+            | C::ShowVirtual
+            | C::ShowPolicy(_) => Place::Anywhere,
             C::ClearSessions(_)
             | C::Real(..)
             | C::NoReal(_)
@@ -127,7 +178,12 @@ impl Command {
             | C::EnterVirtual(_)
             | C::NoVirtual(_)
             | C::PortProfile(_)
-            | C::NoPortProfile(_) => Place::Config,
+            | C::NoPortProfile(_)
+            | C::CswRule { .. }
+            | C::NoCswRule(..)
+            | C::Block(..)
+            | C::NoBlock(..) => Place::Config,
+            C::BlockLine(kind, name, _) => Place::Block(*kind, name.clone()),
             C::ProfileSays(port, _) | C::ProfileSaysNot(port, _) => Place::PortProfile(*port),
             C::RealPort(pair, ip)
             | C::NoRealPort(pair, ip)
@@ -135,7 +191,9 @@ impl Command {
             | C::Enable(pair, ip)
             | C::Keepalive(pair, ip)
             | C::NoKeepalive(pair, ip)
-            | C::L4CheckOnly(pair, ip) => Place::Real(Arc::clone(&pair.real), *ip),
+            | C::L4CheckOnly(pair, ip)
+            | C::GroupId(pair, ip, ..)
+            | C::NoGroupId(pair, ip, _) => Place::Real(Arc::clone(&pair.real), *ip),
             C::Weight(name, ip, _) | C::MaxConn(name, ip, _) | C::NoMaxConn(name, ip, _) => {
                 Place::Real(Arc::clone(name), *ip)
             }
@@ -144,7 +202,9 @@ impl Command {
             | C::NoVirtualPort(name, _)
             | C::SetPredictor(name, ..)
             | C::Bind(name, ..)
-            | C::NoBind(name, ..) => Place::Virtual(Arc::clone(name)),
+            | C::NoBind(name, ..)
+            | C::PortLine { server: name, .. }
+            | C::NoPortLine { server: name, .. } => Place::Virtual(Arc::clone(name)),
         }
     }
 
@@ -155,7 +215,17 @@ impl Command {
             Command::Real(name, _) => Some(format!("config-rs-{name}")),
             Command::CreateVirtual(name, _) | Command::EnterVirtual(name) => Some(format!("config-vs-{name}")),
             Command::PortProfile(port) => Some(format!("config-port-{port}")),
+            Command::Block(BlockKind::Policy, name) => Some(format!("config-csw-{name}")),
+            Command::Block(BlockKind::Map, name) => Some(format!("config-url-map-{name}")),
             _ => None,
+        }
+    }
+
+    /// Whether a prompt shows the mode that the command leads to. The manuals disagree about that of a policy.
+    pub(super) fn has_led_to(&self, mode: &str) -> bool {
+        match self {
+            Command::Block(BlockKind::Policy, name) if mode == format!("config-csw-policy-{name}") => true,
+            _ => self.leads_to().is_none_or(|wanted| wanted == mode),
         }
     }
 
@@ -179,6 +249,19 @@ impl Command {
             C::SetPredictor(name, was, is) => C::SetPredictor(name, is, was),
             C::Bind(name, port, pair) => C::NoBind(name, port, pair),
             C::NoBind(name, port, pair) => C::Bind(name, port, pair),
+            C::CswRule { name, words, was: Some(was) } => C::CswRule { name, words: was, was: Some(words) },
+            C::CswRule { name, words, was: None } => C::NoCswRule(name, words),
+            C::NoCswRule(name, words) => C::CswRule { name, words, was: None },
+            // Nothing leads to it before the lines behind it were taken back.
+            C::Block(kind, name) => C::NoBlock(kind, name),
+            C::PortLine { server, port, line, was: Some(was) } => {
+                C::PortLine { server, port, line: was, was: Some(line) }
+            }
+            C::PortLine { server, port, line, was: None } => C::NoPortLine { server, port, line },
+            C::NoPortLine { server, port, line } => C::PortLine { server, port, line, was: None },
+            C::GroupId(pair, ip, is, Some(was)) => C::GroupId(pair, ip, was, Some(is)),
+            C::GroupId(pair, ip, is, None) => C::NoGroupId(pair, ip, is),
+            C::NoGroupId(pair, ip, was) => C::GroupId(pair, ip, was, None),
             _ => return None,
         })
     }
@@ -186,7 +269,15 @@ impl Command {
     /// Whether success is silent: everything but `show` and `clear` says something only when it fails.
     pub(super) fn is_silent(&self) -> bool {
         use Command as C;
-        !matches!(self, C::ShowVersion | C::ShowRunningConfig | C::ShowReal(_) | C::ShowVirtual | C::ClearSessions(_))
+        !matches!(
+            self,
+            C::ShowVersion
+                | C::ShowRunningConfig
+                | C::ShowReal(_)
+                | C::ShowVirtual
+                | C::ShowPolicy(_)
+                | C::ClearSessions(_)
+        )
     }
 }
 
@@ -227,6 +318,16 @@ impl fmt::Display for Command {
             C::SetPredictor(_, _, predictor) => write!(f, "predictor {}", predictor.keyword()),
             C::Bind(_, port, pair) => write!(f, "bind {port} {} {}", pair.real, pair.port),
             C::NoBind(_, port, pair) => write!(f, "no bind {port} {} {}", pair.real, pair.port),
+            C::ShowPolicy(name) => write!(f, "show csw-policy \"{name}\""),
+            C::CswRule { name, words, .. } => write!(f, "csw-rule \"{name}\" {words}"),
+            C::NoCswRule(name, _) => write!(f, "no csw-rule \"{name}\""),
+            C::Block(kind, name) => write!(f, "{} \"{name}\"", kind.keyword()),
+            C::NoBlock(kind, name) => write!(f, "no {} \"{name}\"", kind.keyword()),
+            C::BlockLine(_, _, line) => f.write_str(line),
+            C::PortLine { port, line, .. } => write!(f, "port {port} {line}"),
+            C::NoPortLine { port, line, .. } => write!(f, "no port {port} {line}"),
+            C::GroupId(pair, _, number, _) => write!(f, "port {} group-id {number} {number}", pair.port),
+            C::NoGroupId(pair, _, number) => write!(f, "no port {} group-id {number} {number}", pair.port),
         }
     }
 }

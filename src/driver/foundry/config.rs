@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::command::{Command, Pair, Predictor, Protocol, ServerName};
+use super::command::{BlockKind, Command, Pair, Predictor, Protocol, ServerName};
+use super::csw;
 use super::name::{self, Kind};
 use super::port_name::{self, PortWord};
+use crate::ironware::PortLines;
+use crate::ironware::book::Book;
 
 /// A port of a virtual server.
 pub(super) type ServicePlace = (ServerName, u16);
@@ -22,6 +25,8 @@ pub(super) struct RealPort {
     pub(super) disabled: bool,
     /// Checked again and again, not only at bind.
     pub(super) keepalive: bool,
+    /// The first of the groups it is in.
+    pub(super) group: Option<u16>,
     /// The virtual servers' ports that it serves.
     pub(super) bound_to: BTreeSet<ServicePlace>,
 }
@@ -57,6 +62,8 @@ pub(super) struct VirtualServer {
     pub(super) predictor: Option<Predictor>,
     /// Its ports, each with the pairs bound to it.
     pub(super) ports: BTreeMap<u16, BTreeSet<Pair>>,
+    /// What its ports say of content.
+    pub(super) content: BTreeMap<u16, PortLines>,
 }
 
 /// What `server port N` says.
@@ -72,6 +79,8 @@ pub(super) struct BoxConfig {
     pub(super) reals: BTreeMap<ServerName, RealServer>,
     pub(super) virtuals: BTreeMap<ServerName, VirtualServer>,
     pub(super) profiles: BTreeMap<u16, Profile>,
+    /// Rules, policies and maps of content switching.
+    pub(super) book: Book,
     /// `server predictor`, for virtual servers that name none.
     pub(super) predictor: Option<Predictor>,
     /// Whose an address is.
@@ -141,7 +150,7 @@ impl BoxConfig {
 
     fn add_virtual(&mut self, name: &ServerName, ip: IpAddr) {
         self.addresses.insert(ip, Holder::Virtual(Arc::clone(name)));
-        let new = || VirtualServer { ip, predictor: None, ports: BTreeMap::new() };
+        let new = || VirtualServer { ip, predictor: None, ports: BTreeMap::new(), content: BTreeMap::new() };
         self.virtuals.entry(Arc::clone(name)).or_insert_with(new);
     }
 
@@ -194,7 +203,10 @@ impl BoxConfig {
     }
 
     fn remove_virtual_port(&mut self, name: &ServerName, port: u16) {
-        let gone = self.virtuals.get_mut(name).and_then(|server| server.ports.remove(&port));
+        let gone = self.virtuals.get_mut(name).and_then(|server| {
+            server.content.remove(&port);
+            server.ports.remove(&port)
+        });
         let Some(pairs) = gone else { return };
         self.release(port);
         for pair in pairs {
@@ -245,7 +257,17 @@ impl BoxConfig {
             }
             C::Bind(name, port, pair) => self.bind(name, *port, pair),
             C::NoBind(name, port, pair) => self.unbind(name, *port, pair),
+            C::CswRule { .. }
+            | C::NoCswRule(..)
+            | C::Block(..)
+            | C::NoBlock(..)
+            | C::BlockLine(..)
+            | C::PortLine { .. }
+            | C::NoPortLine { .. }
+            | C::GroupId(..)
+            | C::NoGroupId(..) => self.apply_content(command),
             C::ConfigureTerminal
+            | C::ShowPolicy(_)
             | C::ShowVersion
             | C::ShowRunningConfig
             | C::ShowReal(_)
@@ -265,7 +287,7 @@ impl BoxConfig {
         }
     }
 
-    fn change_port(&mut self, pair: &Pair, change: impl FnOnce(&mut RealPort)) {
+    pub(super) fn change_port(&mut self, pair: &Pair, change: impl FnOnce(&mut RealPort)) {
         if let Some(port) = self.real_port_mut(pair) {
             change(port);
         }
@@ -284,6 +306,7 @@ enum Block {
     Real(ServerName),
     Virtual(ServerName),
     Profile(u16),
+    Content(BlockKind, String),
 }
 
 /// A `bind` line's pair, kept until every real server is known.
@@ -343,6 +366,7 @@ impl Reader {
         let Some(first) = words.next() else { return Ok(()) };
         match first {
             "server" => self.server_line(line),
+            "csw-rule" | "csw-policy" | "url-map" => self.content_line(line),
             "!" if words.next().is_none() => {
                 self.block = Block::Other;
                 Ok(())
@@ -358,6 +382,12 @@ impl Reader {
                     let name = Arc::clone(name);
                     self.virtual_line(&name, line)
                 }
+                Block::Content(kind, name) => {
+                    if !csw::block_line(&mut self.config, *kind, name, line) {
+                        self.block = Block::Other;
+                    }
+                    Ok(())
+                }
                 Block::Profile(port) => {
                     let profile = self.config.profiles.entry(*port).or_default();
                     profile.tcp |= first == "tcp";
@@ -366,6 +396,29 @@ impl Reader {
                 }
             },
         }
+    }
+
+    /// A rule of content switching, or the head of a policy or a map.
+    fn content_line(&mut self, line: &str) -> Result<(), Unbelievable> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let Some((name, rest)) = csw::name_and_rest(rest) else {
+            return unbelievable(format!("`{line}` breaks off"));
+        };
+        self.block = match word {
+            "csw-policy" => {
+                self.config.book.policy_mut(name).any_case = rest == "case-insensitive";
+                Block::Content(BlockKind::Policy, name.to_owned())
+            }
+            "url-map" => {
+                self.config.book.map_mut(name);
+                Block::Content(BlockKind::Map, name.to_owned())
+            }
+            _ => {
+                self.config.book.set_rule(name, rest);
+                Block::Other
+            }
+        };
+        Ok(())
     }
 
     /// A line that begins with `server`: a block of its own, or a global option.
@@ -425,6 +478,10 @@ impl Reader {
                 match rest {
                     ["disable"] => self.config.change_port(&pair, |port| port.disabled = true),
                     ["keepalive"] => self.config.change_port(&pair, |port| port.keepalive = true),
+                    ["group-id", first, ..] => {
+                        let first = number(first, line)?;
+                        self.config.change_port(&pair, |port| port.group = u16::try_from(first).ok());
+                    }
                     _ => self.config.change_port(&pair, |_| {}),
                 }
             }
@@ -446,9 +503,13 @@ impl Reader {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let ours = is_ours(Kind::Virtual, name);
         match words.as_slice() {
-            ["port", port, ..] => {
-                if let Some(port) = port_of(port, line, ours)? {
+            ["port", word, ..] => {
+                if let Some(port) = port_of(word, line, ours)? {
                     self.config.add_virtual_port(name, port);
+                    let behind = line.split_once(word).map_or("", |(_, behind)| behind.trim());
+                    if let Some(server) = self.config.virtuals.get_mut(name) {
+                        csw::put_line(server, port, behind);
+                    }
                 }
             }
             ["predictor", word, ..] => {
@@ -505,115 +566,5 @@ fn number(word: &str, line: &str) -> Result<u32, Unbelievable> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Both captures of real boxes, in one configuration: two blanks and one, four pairs a line, options we do not know.
-    const CAPTURES: &str = "\
-Building configuration...
-Current configuration : 700 bytes
-!
-ver 12.5.01gT401
-!
-server predictor round-robin
-server port 8181
- tcp
-!
-server port 53
- udp
-!
-server virtual ivip1 198.19.129.50
-  port default disable
-  port http
-  bind http ixia1 http ixia2 http ixia3 http ixia4 http
-  bind http ixia5 http
-!
-server real ixia1 198.19.1.1
- port default disable
- port http
- port http url \"GET /status.html HTTP/1.0\"
-!
-server real ixia2 198.19.1.2
- port http
-! weight 7 is a comment here
-!
-server real ixia3 198.19.1.3
- port http
- port http disable
-!
-server real ixia4 198.19.1.4
- port http
- port http keepalive
- weight 5
- max-conn 1000
-!
-server real ixia5 198.19.1.5
- port default disable
- disable
- port http
- port gopherish
- port http group-id  1 1
-!
-server virtual vi1 172.27.13.54
- port ssl
- no port ssl sticky
- predictor weighted
-!
-server virtual-name acm-v-10.0.0.100 10.0.0.100
- port 8080
-!
-end
-
-";
-
-    #[test]
-    fn captures() {
-        let config = read(CAPTURES).unwrap();
-        assert_eq!((config.reals.len(), config.virtuals.len(), config.virtuals["ivip1"].ports[&80].len()), (5, 3, 5));
-        let real = |n| &config.reals[format!("ixia{n}").as_str()];
-        assert!(real(3).ports[&80].disabled && real(4).ports[&80].keepalive && real(5).disabled);
-        assert_eq!((real(4).weight, real(4).max_conn, real(2).weight), (Some(5), Some(1000), None));
-        assert_eq!(real(5).ports[&80].bound_to.len(), 1);
-        assert_eq!(config.protocol(53), Protocol::Udp);
-        assert_eq!((config.protocol(8181), config.protocol(80)), (Protocol::Tcp, Protocol::Tcp));
-        let predictor = |name: &str| config.predictor_of(&config.virtuals[name]);
-        assert_eq!((predictor("ivip1"), predictor("vi1")), (Predictor::RoundRobin, Predictor::Weighted));
-        assert!(config.virtuals["acm-v-10.0.0.100"].ports.contains_key(&8080));
-        assert!(config.uses_port(443) && !config.uses_port(8181));
-    }
-
-    fn refused(text: &str) -> String {
-        read(text).expect_err(text).to_string()
-    }
-
-    #[test]
-    fn what_is_not_whole_is_not_believed() {
-        for cut in [1, 5, 40, 200, 600] {
-            let text = &CAPTURES[..CAPTURES.trim_end().len() - cut];
-            assert!(refused(text).contains("does not end with `end`"), "{cut}");
-        }
-        let without_a_block = CAPTURES.replace("server real ixia1 198.19.1.1\n port default disable\n", "");
-        assert!(read(&without_a_block).is_err());
-        let shorter = CAPTURES.replace("700 bytes", "7000 bytes");
-        assert!(refused(&shorter).contains("7000 bytes are announced"));
-        assert!(refused("").contains("end"));
-    }
-
-    #[test]
-    fn contradictions_are_not_believed() {
-        let with = |block: &str| format!("!\n{block}!\nend\n");
-        for (block, why) in [
-            ("server real a 10.0.0.1\n!\nserver real a 10.0.0.2\n", "twice"),
-            ("server real a 10.0.0.1\n!\nserver real b 10.0.0.1\n", "address 10.0.0.1"),
-            ("server real a\n", "no address"),
-            ("server real acm-r-10.0.0.1 10.0.0.2\n", "not the one in its name"),
-            ("server real a 10.0.0.1\n weight x\n", "no number"),
-            ("server virtual v 10.0.0.1\n bind http a\n", "breaks off"),
-            ("server virtual v 10.0.0.1\n bind http a http\n", "not there"),
-            ("server virtual acm-v-10.0.0.1 10.0.0.1\n port gopherish\n", "no port we know"),
-        ] {
-            assert!(refused(&with(block)).contains(why), "{block}: {}", refused(&with(block)));
-        }
-        assert!(read(&with("server virtual v 10.0.0.1\n port gopherish\n")).is_ok(), "foreign names are left alone");
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -53,6 +53,7 @@ impl Console {
             Place::Real(name, ip) => self.enter(&Command::Real(name, ip)).await?,
             Place::Virtual(name) => self.enter(&Command::EnterVirtual(name)).await?,
             Place::PortProfile(port) => self.enter(&Command::PortProfile(port)).await?,
+            Place::Block(kind, name) => self.enter(&Command::Block(kind, name)).await?,
         }
         self.type_in(command).await
     }
@@ -65,7 +66,7 @@ impl Console {
     }
 
     async fn enter(&mut self, door: &Command) -> Result<(), Trouble> {
-        if door.leads_to().as_ref() == Some(&self.mode) {
+        if door.has_led_to(&self.mode) {
             return Ok(());
         }
         self.configure().await?;
@@ -89,7 +90,7 @@ impl Console {
             return Err(Trouble::Refused { command: line, said });
         }
         match command.leads_to() {
-            Some(wanted) if wanted != self.mode => {
+            Some(wanted) if !command.has_led_to(&self.mode) => {
                 let said = format!("nothing, and its prompt shows `{}` instead of `{wanted}`", self.mode);
                 Err(Trouble::Refused { command: line, said })
             }

@@ -8,7 +8,8 @@
 //!
 //! * [`switch`]: the contract: one call at a time, retries, roll-back, List;
 //! * `plan`: from a primitive to commands, with the table of what stands for what; `rows`: from what the box has to rows;
-//! * `command`: what is typed; `config`, `screen`: what is read; `name`, `port_name`, `personality`: the box's words;
+//!   `content`: rules and groups, in the words of [`ironware`](crate::ironware);
+//! * `command`: what is typed; `config`, `csw`, `screen`: what is read; `name`, `port_name`, `personality`: the box's words;
 //! * [`session`]: the login dialogue and one command at a time, without I/O; `prompt`, `text`, `notice`, [`telnet`]: its
 //!   bytes;
 //! * `console`: commands in their modes; `task`: the clock and the connection; `ssh`: the other way in;
@@ -25,6 +26,8 @@ mod backoff;
 mod command;
 mod config;
 mod console;
+mod content;
+mod csw;
 mod name;
 mod notice;
 pub mod personality;

@@ -1,5 +1,7 @@
 //! What kind of box it is, and what that kind can do.
 
+use crate::ironware::Grammar;
+
 /// Kinds of box, told apart by `show version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Personality {
@@ -32,6 +34,11 @@ impl Personality {
     /// Whether `clear server session` reliably ends a server's connections.
     pub(super) fn cuts_reliably(self) -> bool {
         self != Personality::Xl
+    }
+
+    /// Which words it has for content.
+    pub(super) fn grammar(self) -> Grammar {
+        if self == Personality::Xl { Grammar::UrlMap } else { Grammar::Csw }
     }
 
     /// The largest `max-conn` that is a limit: the device's own maximum means none.

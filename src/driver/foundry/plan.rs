@@ -13,9 +13,12 @@
 //! | Remove of a port that serves others too | `no bind`: the box lets its connections finish |
 //! | Force Remove (not on the XL) | `port RP disable`, `clear server session`, `no bind`, `no server real` |
 //!
-//! What the box has one of and two bindings want differently is `Unsupported`, by name. So are leases, Drop, groups,
-//! content rules, deadlines, weight 0, health checks of other kinds, and owners other than the one this driver stands
-//! for, since nothing on the box can hold them.
+//! | content, rules, what groups hash | the words of [`ironware`](crate::ironware), written by `content` |
+//! | group of a binding | `port RP group-id N N`, while the service switches by content |
+//!
+//! What the box has one of and two bindings want differently is `Unsupported`, by name. So are leases, Drop, deadlines,
+//! weight 0, health checks of other kinds, what rules have no words for, and owners other than the one this driver
+//! stands for, since nothing on the box can hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +31,6 @@ use super::personality::Personality;
 use super::port_name;
 use crate::acm::error::{AcmError, Feature};
 use crate::acm::primitive::{Add, Primitive, Remove, RemoveService, SetService};
-use crate::acm::rules::HashOptions;
 use crate::acm::validate;
 use crate::acm::words::{BindingKey, HealthProfile, Refusal, Scheduler, ServiceKey, default_group};
 use crate::base::id::Name;
@@ -95,7 +97,7 @@ fn drop_port(config: &BoxConfig, pair: &Pair, gone: usize) -> Option<Command> {
     })
 }
 
-fn unsupported<T>(feature: Feature, why: impl Into<String>) -> Result<T, AcmError> {
+pub(super) fn unsupported<T>(feature: Feature, why: impl Into<String>) -> Result<T, AcmError> {
     Err(AcmError::unsupported(feature, why))
 }
 
@@ -145,32 +147,25 @@ fn keepalive_for(profile: &HealthProfile) -> Result<bool, AcmError> {
     }
 }
 
-fn only_default_group(group: &Name) -> Result<(), AcmError> {
-    match *group == default_group() {
-        true => Ok(()),
-        false => unsupported(Feature::Option, format!("group {group}: only content rules give groups a use")),
-    }
-}
-
-struct Planner<'a> {
-    config: &'a BoxConfig,
-    rules: &'a Rules,
-    plan: Plan,
+pub(super) struct Planner<'a> {
+    pub(super) config: &'a BoxConfig,
+    pub(super) rules: &'a Rules,
+    pub(super) plan: Plan,
 }
 
 /// Who stands at a virtual address.
-enum VirtualAt<'a> {
+pub(super) enum VirtualAt<'a> {
     Nobody,
     Ours(&'a ServerName, &'a VirtualServer),
 }
 
 impl<'a> Planner<'a> {
-    fn push(&mut self, command: Command) {
+    pub(super) fn push(&mut self, command: Command) {
         self.plan.commands.push(command);
     }
 
     /// The virtual server at an address, unless it is foreign.
-    fn virtual_at(&self, ip: IpAddr) -> Result<VirtualAt<'a>, AcmError> {
+    pub(super) fn virtual_at(&self, ip: IpAddr) -> Result<VirtualAt<'a>, AcmError> {
         match self.config.addresses.get(&ip) {
             None => Ok(VirtualAt::Nobody),
             Some(Holder::Real(_)) => Err(AcmError::invalid("service", format!("{ip} is the address of a real server"))),
@@ -218,9 +213,6 @@ impl<'a> Planner<'a> {
     fn add(mut self, add: &Add) -> Result<Plan, AcmError> {
         if add.lease.is_some() {
             return unsupported(Feature::Leases, "a ServerIron keeps none");
-        }
-        if let Some(group) = &add.group {
-            only_default_group(group)?;
         }
         if add.identity.is_some() {
             return unsupported(Feature::Option, "identity: a ServerIron knows servers by name and address");
@@ -289,6 +281,10 @@ impl<'a> Planner<'a> {
             let shared =
                 port.bound_to.iter().any(|(name, number)| (name, *number) != (server, add.service.addr.port()));
             self.set_keepalive(pair, real.ip, port.keepalive, keepalive, shared)?;
+        }
+        if let Some(group) = &add.group {
+            self.set_group(&add.service, pair, Some(port), group)?;
+            self.sweep();
         }
         if port.disabled {
             self.push(Command::Enable(pair.clone(), real.ip));
@@ -444,6 +440,8 @@ impl<'a> Planner<'a> {
             return shared_option("max_conns", ip, "for all of its bindings together");
         }
         self.ensure_real_port(&pair, real, keepalive)?;
+        let group = add.group.clone().unwrap_or_else(default_group);
+        self.set_group(&add.service, &pair, real.ports.get(&port), &group)?;
         Ok(pair)
     }
 
@@ -530,13 +528,7 @@ impl<'a> Planner<'a> {
     }
 
     fn set_service(mut self, set: &SetService) -> Result<Plan, AcmError> {
-        only_default_group(&set.group)?;
-        if set.needs_content() {
-            return unsupported(Feature::ContentRules, "this driver sets none on a ServerIron");
-        }
-        if set.hash.as_ref().is_some_and(|hash| *hash != HashOptions::default()) {
-            return unsupported(Feature::Option, "hash: a ServerIron hashes in its own way");
-        }
+        self.check_content(set)?;
         if set.when_none == Some(Refusal::Reset) {
             return unsupported(Feature::Option, "when_none reset: a ServerIron stays silent");
         }
@@ -547,7 +539,15 @@ impl<'a> Planner<'a> {
             );
         }
         self.ensure_protocol(set.service.addr.port(), set.service.protocol, Role::Virtual)?;
-        self.ensure_service(&set.service, set.scheduler).map_err(hands_off)?;
+        // The default group's scheduler is the virtual server's, unless it hashes.
+        let scheduler = set.scheduler.filter(|_| set.group == default_group()).filter(|wanted| !wanted.needs_content());
+        let server = self.ensure_service(&set.service, scheduler).map_err(hands_off)?;
+        let old = self.config.plain(&server);
+        let new = self.plan.commands.iter().rev().find_map(|command| match command {
+            Command::SetPredictor(_, _, predictor) => Some(scheduler_of(*predictor)),
+            _ => None,
+        });
+        self.set_content(set, &server, (old, new.unwrap_or(old)))?;
         Ok(self.plan)
     }
 
@@ -567,6 +567,7 @@ impl<'a> Planner<'a> {
             true => Command::NoVirtualPort(server, port),
             false => Command::NoVirtual(server),
         });
+        self.sweep();
         self.plan.ends = Some(ends);
         Ok(self.plan)
     }
@@ -591,7 +592,7 @@ fn foreign(what: String) -> AcmError {
 }
 
 /// Foreign configuration exists for whoever adds to it; whoever would change it may not.
-fn hands_off(error: AcmError) -> AcmError {
+pub(super) fn hands_off(error: AcmError) -> AcmError {
     match error {
         AcmError::Exists { what, owner } if owner == FOREIGN => {
             AcmError::Forbidden { why: format!("{what} was configured by somebody else, and is left alone") }
@@ -600,7 +601,7 @@ fn hands_off(error: AcmError) -> AcmError {
     }
 }
 
-fn shared_option<T>(option: &str, ip: IpAddr, now: impl std::fmt::Display) -> Result<T, AcmError> {
+pub(super) fn shared_option<T>(option: &str, ip: IpAddr, now: impl std::fmt::Display) -> Result<T, AcmError> {
     let why = format!("{option}: a ServerIron has one for everything at {ip}, and it is {now}");
     unsupported(Feature::Option, why)
 }

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use super::command::Pair;
-use super::config::{BoxConfig, VirtualServer};
+use super::config::BoxConfig;
 use super::name::Kind;
-use super::plan::{self, FOREIGN, Rules, is_ours, key_of, profile_of, scheduler_of, weight_of};
+use super::plan::{self, FOREIGN, Rules, is_ours, key_of, profile_of, weight_of};
 use super::screen::{PortRow, PortState, Table};
-use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, ServiceRow, State};
-use crate::acm::rules::{Action, Content, Strangers, Switching};
-use crate::acm::words::{BindingKey, HealthProfile, Refusal, ServiceKey, default_group};
+use crate::acm::list::{BindingRow, Filter, GroupRow, Listing, RuleRow, ServiceRow, State};
+use crate::acm::rules::{Rule, Strangers, Switching};
+use crate::acm::words::{BindingKey, Group, HealthProfile, Refusal, ServiceKey, default_group};
 use crate::base::id::{BindingId, Generation, Name, ServiceId};
 
 /// What the driver remembers.
@@ -85,7 +85,11 @@ pub(super) struct Snapshot<'a> {
     pub(super) config: &'a BoxConfig,
     pub(super) reals: &'a Table,
     pub(super) virtuals: &'a Table,
+    pub(super) hits: &'a Hits,
 }
+
+/// How often the rules of a virtual server's port decided.
+pub(super) type Hits = HashMap<(String, u16), HashMap<Name, u64>>;
 
 /// A drain that has ended: the box still has the binding, and nothing goes there.
 pub(super) type Drained = ((std::sync::Arc<str>, u16), Pair);
@@ -151,14 +155,16 @@ impl Snapshot<'_> {
         for (name, server) in &self.config.virtuals {
             for (port, pairs) in &server.ports {
                 let key = ServiceKey { addr: SocketAddr::new(server.ip, *port), protocol: self.config.protocol(*port) };
-                listing.services.push(self.service_row(name, server, key, memory.service(&key)));
+                listing.services.push(self.service_row(name, key, memory.service(&key)));
                 for pair in pairs {
                     let Some(key) = key_of(self.config, name, *port, pair) else { continue };
                     let ours =
                         is_ours(Kind::Virtual, name, server.ip) && is_ours(Kind::Real, &pair.real, key.real.ip());
                     let owner = if ours { rules.owner.clone() } else { foreign_owner() };
                     let id = memory.binding(&key);
-                    listing.bindings.extend(self.binding_row(key, pair, id, owner));
+                    let group = self.config.group_of(name, *port, pair);
+                    let row = self.binding_row(key, pair, id, owner);
+                    listing.bindings.extend(row.map(|row| BindingRow { group, ..row }));
                 }
             }
         }
@@ -178,19 +184,22 @@ impl Snapshot<'_> {
         listing
     }
 
-    fn service_row(&self, name: &str, server: &VirtualServer, key: ServiceKey, id: ServiceId) -> ServiceRow {
+    fn service_row(&self, name: &str, key: ServiceKey, id: ServiceId) -> ServiceRow {
         let row = self.virtuals.get(name).and_then(|row| row.ports.get(&key.addr.port()));
-        let scheduler = scheduler_of(self.config.predictor_of(server));
+        let wants = self.config.wants(name, key.addr.port());
+        let group = |(group, Group { scheduler, hash, persist })| GroupRow { group, scheduler, hash, persist };
+        let counted = self.hits.get(&(name.to_owned(), key.addr.port()));
+        let hits = |rule: &Rule| counted.and_then(|counted| counted.get(&rule.name)).copied().unwrap_or_default();
         ServiceRow {
             service: key,
             id,
-            groups: vec![GroupRow::plain(default_group(), scheduler)],
+            groups: wants.groups.into_iter().map(group).collect(),
             drops: Vec::new(),
-            content: Content::None,
+            content: wants.content,
             switching: Switching::default(),
-            default_action: Action::default_action(),
+            default_action: wants.default_action,
             strangers: Strangers::Default,
-            rules: Vec::new(),
+            rules: wants.rules.into_iter().map(|rule| RuleRow { hits: hits(&rule), rule }).collect(),
             health: HealthProfile::default(),
             when_none: Refusal::Silent,
             admitted: row.map_or(0, |row| row.total),

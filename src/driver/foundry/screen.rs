@@ -7,6 +7,9 @@ use std::collections::HashMap;
 
 use super::port_name::{self, PortWord};
 use crate::base::addr::Mac;
+use crate::base::id::Name;
+use crate::ironware::read::rule_name;
+use crate::ironware::words;
 
 /// Why a table is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +74,22 @@ pub(super) struct PortRow {
 pub(super) struct ServerRow {
     pub(super) mac: Option<Mac>,
     pub(super) ports: HashMap<u16, PortRow>,
+}
+
+/// Reads `show csw-policy NAME`: the rules' names in the contract, with how often each decided. Rows are known by the words
+/// of a line that decides, and the count is the last number behind them.
+pub(super) fn read_hits(answer: &str) -> HashMap<Name, u64> {
+    let mut hits = HashMap::new();
+    for line in answer.lines() {
+        let words = words(line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let ["match", rule, "forward" | "reset-client" | "redirect", .., count] = words.as_slice()
+            && let (Ok(rule), Ok(count)) = (rule_name(rule), count.parse())
+        {
+            hits.insert(rule, count);
+        }
+    }
+    hits
 }
 
 /// Servers by name.

@@ -25,7 +25,7 @@ use super::console::{Console, Trouble};
 use super::name::{self, Kind};
 use super::personality::Personality;
 use super::plan::{self, Ending, Plan, Rules};
-use super::rows::{Drained, Memory, Snapshot, filtered};
+use super::rows::{Drained, Hits, Memory, Snapshot, filtered};
 use super::screen::{self, Table};
 use super::session::{Failure, Login};
 use super::task::{Clock, Link, SharedRecorder, chance, pause};
@@ -39,6 +39,7 @@ use crate::base::id::Name;
 use crate::base::limits::BATCH_MAX;
 use crate::base::time::Time;
 use crate::driver::target::Wire;
+use crate::ironware::words;
 
 /// How old what is known of the box may be before a change is planned from it. Somebody else may have been at it.
 pub const VIEW_AGE_MAX: Duration = Duration::from_secs(60);
@@ -230,6 +231,23 @@ impl FoundrySwitch {
         table.map_err(|why| Setback::Again(self.unreachable(why)))
     }
 
+    /// How often the rules of policies decided. A box that does not say has no hits.
+    async fn read_hits(&self, desk: &mut Desk, config: &BoxConfig) -> Result<Hits, Setback> {
+        let mut hits = Hits::new();
+        for (name, server) in &config.virtuals {
+            for (port, lines) in &server.content {
+                let policy = lines.get("csw-policy").and_then(|line| words(line).into_iter().nth(1));
+                let Some(policy) = policy.filter(|policy| config.book.policy(policy).is_some()) else { continue };
+                match desk.console.run(&Command::ShowPolicy(policy)).await {
+                    Ok(answer) => drop(hits.insert((name.to_string(), *port), screen::read_hits(&answer))),
+                    Err(Trouble::Refused { .. }) => {}
+                    Err(trouble) => return Err(self.setback(&trouble)),
+                }
+            }
+        }
+        Ok(hits)
+    }
+
     /// Makes sure that the box's configuration is known and fresh.
     async fn look(&self, desk: &mut Desk, memory: &mut Memory) -> Result<(), Setback> {
         let now = self.clock.now();
@@ -345,7 +363,9 @@ impl FoundrySwitch {
         if *command == Command::ConfigureTerminal || line == Command::ConfigureTerminal.to_string() {
             return Setback::Final(AcmError::Unreachable { why });
         }
-        if ["maximum", "max ", "full", "no more", "limit"].iter().any(|word| lower.contains(word)) {
+        // `successfully` is no `full`.
+        let is_full = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "full");
+        if is_full || ["maximum", "max ", "no more", "limit"].iter().any(|word| lower.contains(word)) {
             let max = lower.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty());
             let max = max.and_then(|digits| digits.parse().ok()).unwrap_or(0);
             return Setback::Final(AcmError::Full { what: why, max });
@@ -442,7 +462,8 @@ impl FoundrySwitch {
         let config = self.read_config(desk).await?;
         let reals = self.read_table(desk, Command::ShowReal(None)).await?;
         let virtuals = self.read_table(desk, Command::ShowVirtual).await?;
-        let snapshot = Snapshot { config: &config, reals: &reals, virtuals: &virtuals };
+        let hits = self.read_hits(desk, &config).await?;
+        let snapshot = Snapshot { config: &config, reals: &reals, virtuals: &virtuals, hits: &hits };
         snapshot.check().map_err(|why| Setback::Again(self.unreachable(why)))?;
         let drained = snapshot.drained();
         // Tables and configuration are of one moment only if nothing changed between; and a slip of one reading shows.
@@ -455,7 +476,7 @@ impl FoundrySwitch {
         let Some(View { config, .. }) = &desk.view else {
             return Err(Setback::Again(self.unreachable("what it has changed while it was read")));
         };
-        let snapshot = Snapshot { config, reals: &reals, virtuals: &virtuals };
+        let snapshot = Snapshot { config, reals: &reals, virtuals: &virtuals, hits: &hits };
         Ok(snapshot.listing(&rules, memory))
     }
 

@@ -119,7 +119,7 @@ impl Plane {
         };
         mark(&mut flow, place, CLIENT_SIDE);
         let Some(id) = self.insert_one(flow, client_hash, out) else {
-            self.splices.release(place);
+            self.splices.release(place, 0);
             self.services.service_mut(service).refused += 1;
             return Verdict::Dropped(Counter::FlowTableFull);
         };
@@ -151,10 +151,12 @@ impl Plane {
             active: None,
             next_leg: 0,
             held: None,
+            counted: 0,
             sent: tcp.seq,
             head: None,
             watch: None,
             pending: None,
+            persist: None,
             answer: None,
             toss: self.coins.u64(..),
             seen: now,

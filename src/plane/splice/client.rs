@@ -63,6 +63,7 @@ impl Plane {
         if tcp.ack >= connection.server_acked {
             connection.server_acked = tcp.ack;
             connection.client_window = u32::from(tcp.window) << connection.abilities.scale.unwrap_or(0);
+            connection.settle_line();
         }
         if let Some(clocks) = packet.options.timestamps
             && clocks.value.wrapping_sub(connection.client_clock) < 1 << 31
@@ -84,6 +85,11 @@ impl Plane {
         let tcp = packet.tcp;
         let (end, has_fin) = (tcp.seq + tcp.payload, tcp.flags.contains(TcpFlags::FIN));
         let is_old = end <= connection.client_next;
+        if tcp.payload == 0 && !has_fin && !is_old {
+            // A bare acknowledgement from behind something that was lost: were it answered, two that see the other's late
+            // segments as old ones would never be done with it.
+            return self.pass_to_server(connection, packet);
+        }
         if is_old && !has_fin {
             // A bare acknowledgement, or something again.
             return match tcp.seq < connection.client_next {
@@ -157,9 +163,7 @@ impl Plane {
         }
         let start = connection.client_next;
         let held = connection.held.get_or_insert_with(|| Box::new(Held::new(start)));
-        let before = held.footprint();
         let taken = held.take(packet.tcp.seq, packet.payload(), usize::MAX);
-        self.splices.held += held.footprint() - before;
         if taken.is_err() {
             self.counters.add(Counter::ContentConflict);
             self.reset_whole(connection, out);
@@ -197,7 +201,7 @@ impl Plane {
         out: &mut Out,
     ) -> Verdict {
         let end = packet.tcp.seq + packet.tcp.payload;
-        if packet.tcp.payload == 0 && packet.tcp.seq == connection.client_next {
+        if packet.tcp.payload == 0 && packet.tcp.seq >= connection.client_next {
             return Verdict::Held;
         }
         if end <= connection.client_next {
@@ -404,7 +408,7 @@ impl Plane {
         if let Some(held) = &mut connection.held {
             held.truncate(passed);
             if held.in_order().is_empty() {
-                self.drop_held(connection);
+                connection.held = None;
             }
         }
     }

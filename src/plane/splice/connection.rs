@@ -8,6 +8,7 @@ use super::cookie::Abilities;
 use super::cookie::Ends;
 use super::held::{HELD_MAX, Held};
 use super::numbers::Shift;
+use super::persist::Persist;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
 use crate::base::time::Time;
@@ -82,17 +83,21 @@ pub(super) struct Connection {
     pub(super) active: Option<u32>,
     pub(super) next_leg: u32,
     pub(super) held: Option<Box<Held>>,
+    /// What of [`Connection::footprint`] is counted among all held bytes.
+    pub(super) counted: usize,
     /// Up to where held bytes were sent to the server in use.
     pub(super) sent: Seq,
     /// Reads the head at hand, once a part of it has come.
     pub(super) head: Option<Box<HeadReader>>,
     pub(super) watch: Option<Box<Watch>>,
     pub(super) pending: Option<Box<Pending>>,
+    /// What is still to be done so that the client comes back to its server.
+    pub(super) persist: Option<Box<Persist>>,
     pub(super) answer: Option<Box<[u8]>>,
     /// The same for every request of the connection, and random among connections.
     pub(super) toss: u64,
     pub(super) seen: Time,
-    /// The head at hand must be complete then.
+    /// The head at hand must be complete then; or, while the switch answers, the client must have been heard out.
     pub(super) head_due: Option<Time>,
     /// What was sent here and is not acknowledged is sent again then.
     pub(super) resend_at: Option<Time>,
@@ -243,8 +248,15 @@ impl Connection {
         self.held.as_ref().is_some_and(|held| held.start() < self.passed && !held.in_order().is_empty())
     }
 
+    /// Memory taken by bytes that are held: of requests, and of a response behind a gap.
+    pub(super) fn footprint(&self) -> usize {
+        let ahead = self.watch.as_ref().and_then(|watch| watch.ahead.as_ref());
+        [self.held.as_ref(), ahead].into_iter().flatten().map(|held| held.footprint()).sum()
+    }
+
     /// When something is to be done at the latest.
     pub(super) fn due(&self, idle: Duration) -> Time {
-        [self.head_due, self.resend_at].into_iter().flatten().fold(self.seen + idle, Time::min)
+        let line = self.persist.as_ref().and_then(|persist| persist.due());
+        [self.head_due, self.resend_at, line].into_iter().flatten().fold(self.seen + idle, Time::min)
     }
 }

@@ -21,7 +21,7 @@ impl Plane {
         let mut legs = std::mem::take(&mut connection.legs);
         legs.iter_mut().for_each(|leg| self.leave(leg, out));
         connection.legs = legs;
-        self.drop_held(connection);
+        connection.held = None;
         connection.stage = Stage::Closed;
         connection.seen = now;
         (connection.watch, connection.answer, connection.pending, connection.head) = (None, None, None, None);
@@ -57,8 +57,7 @@ impl Plane {
             for leg in std::mem::take(&mut connection.legs) {
                 self.bury_leg(&leg, now, out);
             }
-            self.drop_held(&mut connection);
-            self.splices.release(connection.place);
+            self.splices.release(connection.place, connection.counted);
             return;
         }
         self.forget(connection, out);
@@ -69,10 +68,9 @@ impl Plane {
         for leg in std::mem::take(&mut connection.legs) {
             self.forget_leg(&leg, out);
         }
-        self.drop_held(&mut connection);
         self.flows.get_mut(connection.flow).state = TcpState::Closed;
         self.forget_flow(connection.flow);
-        self.splices.release(connection.place);
+        self.splices.release(connection.place, connection.counted);
     }
 
     /// Force Remove: one entry of a content connection whose binding is being cut. Ends the whole connection if that server

@@ -9,7 +9,7 @@ use crate::base::seq::Seq;
 /// Bytes of one connection that are held.
 pub(super) const HELD_MAX: usize = 16 * 1024;
 
-/// Pieces with gaps between them. More are not taken; the client sends them again.
+/// Pieces with gaps between them, one at the very start not counted. More are not taken; their sender sends them again.
 const PIECES_MAX: usize = 16;
 
 /// A segment says something else than an earlier one about the same bytes.
@@ -82,7 +82,7 @@ impl Held {
             }
         }
         let touches = |(start, end): &(usize, usize)| *start <= to && from <= *end;
-        if self.pieces.len() >= PIECES_MAX && !self.pieces.iter().any(touches) {
+        if from > 0 && self.is_full() && !self.pieces.iter().any(touches) {
             // What is nearer to being of use takes the place of what is farthest away.
             match self.pieces.last() {
                 Some((last, _)) if from < *last => self.bytes.truncate(*last),
@@ -110,9 +110,9 @@ impl Held {
         self.pieces.len() > 1 || self.pieces.first().is_some_and(|piece| piece.0 > 0)
     }
 
-    /// True if there is no room for another piece.
+    /// True if there is no room for another piece, but at the start there always is.
     pub(super) fn is_full(&self) -> bool {
-        self.pieces.len() >= PIECES_MAX
+        self.pieces.iter().filter(|piece| piece.0 > 0).count() >= PIECES_MAX
     }
 
     /// True if there is nothing, not even behind a gap.
@@ -173,9 +173,14 @@ mod tests {
             held.take(Seq(5 + 3 * n), b"xy", HELD_MAX).unwrap();
         }
         held.take(Seq(0), b"abc", HELD_MAX).unwrap();
-        assert_eq!((held.in_order(), held.pieces.len()), (&b"abc"[..], PIECES_MAX));
+        assert_eq!((held.in_order(), held.pieces.len()), (&b"abc"[..], PIECES_MAX + 1));
         held.take(Seq(3), b"dex", HELD_MAX).unwrap();
         assert_eq!(held.in_order(), b"abcdexy");
+        // And nothing had to go for it: bytes of a response that were passed on do not come again.
+        for n in 1..PIECES_MAX as u32 {
+            held.take(Seq(4 + 3 * n), b"-", HELD_MAX).unwrap();
+        }
+        assert_eq!(held.in_order().len(), 4 + 3 * PIECES_MAX);
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
                 there[from..to].fill(true);
                 let whole = there.iter().take_while(|is_there| **is_there).count();
                 prop_assert!(held.in_order() == &text[..held.in_order().len()]);
-                if held.pieces.len() == PIECES_MAX {
+                if held.is_full() {
                     return Ok(());
                 }
                 prop_assert_eq!(held.in_order().len(), whole);

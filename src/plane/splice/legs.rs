@@ -25,7 +25,7 @@ impl Plane {
         &mut self,
         connection: &Connection,
         group: &Name,
-        content_hash: Option<u64>,
+        (led, content_hash): (Option<u32>, Option<u64>),
         tried: &[u32],
         now: Time,
     ) -> Result<u32, Counter> {
@@ -33,8 +33,10 @@ impl Plane {
         let ends = &connection.ends;
         let key = FlowKey { side: Side::Client, client: ends.client, other: ends.service, protocol: Protocol::Tcp };
         let arrival = Arrival { key: &key, client_hash: 0, mac: whereabouts.mac(), port: whereabouts.port() };
-        let own: Vec<u32> = connection.legs.iter().filter(|leg| leg.is_up).map(|leg| leg.binding).collect();
-        self.choose_among(connection.service, group, &arrival, content_hash, (&own, tried), now)
+        let mut own = [NOBODY; PARKED_MAX + 1];
+        let up = connection.legs.iter().filter(|leg| leg.is_up);
+        own.iter_mut().zip(up).for_each(|(own, leg)| *own = leg.binding);
+        self.choose_among(connection.service, group, &arrival, (led, content_hash), (&own, tried), now)
     }
 
     /// Opens a connection to a member; the first byte it will get is the client's `first`.
@@ -92,7 +94,7 @@ impl Plane {
         let mut tried = pending.tried.clone();
         tried.extend(connection.active().map(|leg| leg.binding));
         let (group, key) = (pending.group.clone(), pending.key);
-        tried.len() < CHOICES && self.pick(connection, &group, key, &tried, now).is_ok()
+        tried.len() < CHOICES && self.pick(connection, &group, (None, key), &tried, now).is_ok()
     }
 
     /// The server being asked has refused, or does not answer: another one is asked, or the client hears that there is
@@ -111,7 +113,7 @@ impl Plane {
             }
         }
         let choice = match pending.tried.len() < CHOICES {
-            true => self.pick(connection, &pending.group, pending.key, &pending.tried, now),
+            true => self.pick(connection, &pending.group, (None, pending.key), &pending.tried, now),
             false => Err(Counter::NoReal),
         };
         let kind = pending.kind;

@@ -25,6 +25,9 @@
 //! send again until the server acknowledges them; all others pass in place and are their sender's. A FIN is never owned: it
 //! is left unacknowledged until it can pass.
 //!
+//! **Persistence.** A cookie of ours is put into a response behind its status line; from there on the numbers differ by its
+//! length more, and it is the switch's to send again (`persist`).
+//!
 //! **Ends.** Whom the switch leaves gets a RST, and nobody acknowledges one: it is sent again a few times, and what of the
 //! connection still comes is answered with another (`graves`). A client's probe that the switch could answer by itself is
 //! passed on all the same: the server may be gone without our hearing of it.
@@ -33,8 +36,11 @@
 //! to clients that send timestamps. The server is offered what the client has. Where it has less, windows are scaled anew
 //! and the options are taken out on the way to it.
 //!
+//! **Errors.** ICMP errors are translated with the segment they quote; one about a segment of the switch's own makes its
+//! segments smaller (`errors`).
+//!
 //! **Bounds.** Connections: [`ContentConfig::connections_max`]; at the bound those already closed make room, then newcomers
-//! are refused. Held bytes: 16 KiB and 16 pieces a connection, [`ContentConfig::held_max`] in all. A head has a deadline.
+//! are refused. Held bytes: 16 KiB and 16 pieces a connection each way, [`ContentConfig::held_max`] in all. A head has a deadline.
 //!
 //! In the flow table a content connection has one entry for the client's side and one for each server connection, whose
 //! state is [`TcpState::Content`]; L4 packets meet no other look-up than before. Not here: what heads and bodies mean
@@ -45,11 +51,13 @@ mod client;
 mod connection;
 mod cookie;
 mod end;
+mod errors;
 mod graves;
 mod held;
 mod legs;
 mod numbers;
 mod pass;
+mod persist;
 mod request;
 mod resend;
 mod send;
@@ -80,7 +88,7 @@ use graves::Graves;
 pub struct ContentConfig {
     /// Connections held; some 700 bytes each while nothing is held of their requests.
     pub connections_max: usize,
-    /// Bytes held of all requests together.
+    /// Bytes held together, of all requests, and of responses behind gaps where every byte must be read.
     pub held_max: usize,
     /// Bounds of a request's head.
     pub head: Limits,
@@ -164,7 +172,9 @@ impl Splices {
         }))
     }
 
-    fn release(&mut self, place: u32) {
+    /// A place is free again; so many held bytes were counted for its connection.
+    fn release(&mut self, place: u32, counted: usize) {
+        self.held -= counted;
         self.connections[place as usize] = None;
         self.uses[place as usize] = self.uses[place as usize].wrapping_add(1);
         self.free.push(place);
@@ -270,6 +280,9 @@ impl Plane {
             self.part_with(connection, now, out);
             return;
         }
+        let footprint = connection.footprint();
+        self.splices.held = self.splices.held - connection.counted + footprint;
+        connection.counted = footprint;
         let due = connection.due(self.idle_time(connection.stage));
         self.splices.arm(&mut connection, due);
         let place = connection.place as usize;
@@ -286,7 +299,7 @@ impl Plane {
         self.splices.capacity()
     }
 
-    /// Memory taken by held bytes of requests.
+    /// Memory taken by held bytes of requests, and of responses behind gaps.
     pub fn content_held(&self) -> usize {
         self.splices.held
     }

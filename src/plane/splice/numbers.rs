@@ -22,10 +22,15 @@ impl Shift {
         Shift { before: by, after: by, at: from }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for cookies that are put in"))]
     /// The same with so many bytes more put in before the sender's number `at`.
     pub(super) fn inserting(self, at: Seq, bytes: u32) -> Shift {
         Shift { before: self.after, after: self.after.wrapping_add(bytes), at }
+    }
+
+    /// The same once the receiver has all that was put in: one distance, whatever is sent again. What lies before the
+    /// position is then of the past, and stays so.
+    pub(super) fn settled(self) -> Shift {
+        Shift { before: self.after, ..self }
     }
 
     /// A sender's number as the receiver sees it. At the position itself: behind what was put in.

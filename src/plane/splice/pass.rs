@@ -20,6 +20,8 @@ impl Plane {
         // After a FIN nothing is held back, and what follows is numbered behind it.
         let is_followed = matches!(connection.stage, Stage::Head | Stage::Connecting | Stage::Exchange);
         let passed = connection.passed;
+        let is_reserved = connection.reserved() > 0;
+        let client_window = connection.window_for_server(u32::from(packet.tcp.window) << scale);
         let Some(leg) = connection.active_mut().filter(|leg| leg.is_up) else { return Verdict::Held };
         let binding = self.services.binding(leg.binding);
         let (Some(mac), Some(port)) = (binding.mac, binding.port) else {
@@ -36,9 +38,10 @@ impl Plane {
         let ack = leg.shift.back(tcp.ack).max(leg.floor);
         leg.told = leg.told.max(ack);
         leg.sent = leg.sent.max(seq + tcp.seq_len());
-        let window = match client_has_scale && leg.scale.is_none() {
-            true => u16::try_from(u32::from(tcp.window) << scale).unwrap_or(u16::MAX),
-            false => tcp.window,
+        let window = match (client_has_scale && leg.scale.is_none(), is_reserved) {
+            (true, _) => u16::try_from(client_window).unwrap_or(u16::MAX),
+            (false, true) => u16::try_from(client_window >> scale).unwrap_or(u16::MAX),
+            (false, false) => tcp.window,
         };
         let leg = &*leg;
         rewrite::edit_tcp(packet.frame, packet.ip, |header| {
@@ -49,7 +52,10 @@ impl Plane {
                 let echo = if is_its_own { echo } else { leg.clock_first };
                 leg.timestamps.then_some(Timestamps { echo, ..clocks })
             };
-            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(|edge| leg.sack && *edge > leg.floor);
+            // While the client lacks a cookie's line but has what is behind it, that begins right at the acknowledgement, and
+            // no block may (RFC 2018, section 3).
+            let is_block = |edge: &Seq| leg.sack && *edge > leg.floor && !(is_reserved && *edge == ack);
+            let edge = |edge: Seq| Some(leg.shift.back(edge)).filter(is_block);
             tcp_options::change(header, clocks, edge);
         });
         let rewrite =

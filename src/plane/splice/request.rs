@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::super::counters::Counter;
+use super::super::keeping::Led;
 use super::super::{Out, Plane};
 use super::connection::{Connection, Pending, Stage, Watch};
-use crate::acm::rules::{Action, Strangers, Switching, Turned};
+use super::persist::Persist;
+use crate::acm::rules::{Action, Persistence, Strangers, Switching, Turned};
 use crate::acm::words::Group;
 use crate::base::id::Name;
 use crate::base::seq::Seq;
@@ -16,12 +18,12 @@ use crate::content::hello::{self, Hello};
 use crate::content::refusal::Refusal;
 use crate::content::response::ResponseReader;
 use crate::content::rules::{Facts, Toss};
-use crate::content::{answer, hash};
+use crate::content::{answer, cookie, hash};
 
 /// What is done with what a client asks.
 enum Course {
-    /// It goes to a member of this group, chosen by this key.
-    Group(Name, Option<u64>),
+    /// It goes to a member of this group: to the one its cookie leads to, or one chosen by this key.
+    Group(Name, Option<Led>, Option<u64>),
     /// The switch answers.
     Say(Vec<u8>),
     Reset,
@@ -84,7 +86,7 @@ impl Plane {
             }
             Step::Head(map) => {
                 self.counters.add(Counter::ContentRequest);
-                let course = self.course_of(connection, &map, bytes);
+                let course = self.course_of(connection, &map, bytes, now);
                 self.follow_course(connection, course, Some(&map), bytes, first, now, out)
             }
         }
@@ -119,10 +121,17 @@ impl Plane {
         let decision = rules.set.decide(&Facts::Tls(hello), toss, &mut self.splices.scratch);
         self.count_decision(connection.service, decision.rule, decision.action);
         match decision.action {
-            Action::Group(name) => Course::Group(name.clone(), None),
+            Action::Group(name) => Course::Group(name.clone(), None, None),
             // There is no HTTP to say it in.
             Action::Drop(_) | Action::Reset | Action::Redirect(_) => Course::Reset,
         }
+    }
+
+    /// Whether a request for this group is one that persistence is for. Tunnels are none.
+    fn persists(&self, service: u32, group: &Name, map: Option<&HeadMap>) -> bool {
+        let row = &self.services.service(service).row;
+        map.is_some_and(|map| map.kind() != Kind::Connect)
+            && row.groups.get(group).is_some_and(|group| group.persist != Persistence::None)
     }
 
     fn count_decision(&mut self, service: u32, rule: Option<usize>, action: &Action) {
@@ -139,7 +148,7 @@ impl Plane {
         }
     }
 
-    fn course_of(&mut self, connection: &Connection, map: &HeadMap, bytes: &[u8]) -> Course {
+    fn course_of(&mut self, connection: &Connection, map: &HeadMap, bytes: &[u8], now: Time) -> Course {
         let toss = Toss { connection: connection.toss, request: self.coins.u64(..) };
         let slot = self.services.service_mut(connection.service);
         let Some(rules) = slot.rules.clone() else { return Course::Reset };
@@ -153,8 +162,12 @@ impl Plane {
         let action = decision.action;
         let course = match action {
             Action::Group(name) => {
-                let key = row.groups.get(name).and_then(|group: &Group| hash::key(group, &head, path));
-                Course::Group(name.clone(), key)
+                let group: Option<&Group> = row.groups.get(name);
+                let key = group.and_then(|group| hash::key(group, &head, path));
+                let cookie = group.and_then(|group| group.persist.cookie());
+                let value = cookie.and_then(|cookie| cookie::find(head.cookie_fields(), cookie.as_bytes()));
+                let led = value.and_then(|value| self.services.keeper(connection.service, name)?.lead(value, now));
+                Course::Group(name.clone(), led, key)
             }
             Action::Drop(share) => match share.refusal {
                 Turned::Reset => Course::Reset,
@@ -174,7 +187,7 @@ impl Plane {
     fn course_of_stranger(&mut self, service: u32) -> Course {
         let row = &self.services.service(service).row;
         match (row.strangers, &row.default_action) {
-            (Strangers::Default, Action::Group(name)) => Course::Group(name.clone(), None),
+            (Strangers::Default, Action::Group(name)) => Course::Group(name.clone(), None, None),
             _ => Course::Reset,
         }
     }
@@ -192,13 +205,16 @@ impl Plane {
     ) -> Turn {
         connection.head_due = None;
         match course {
-            Course::Group(name, key) => {
+            Course::Group(name, led, key) => {
                 if let Err(why) = self.watch_request(connection, map, bytes, first) {
                     self.refuse_request(connection, why, now, out);
                     return Turn::Waiting;
                 }
                 let kind = map.map(HeadMap::kind).unwrap_or_default();
-                self.bind(connection, name, key, kind, first, now, out)
+                let shown = led.filter(|led| led.is_current).map(|led| self.services.binding(led.slot).id);
+                connection.persist =
+                    self.persists(connection.service, &name, map).then(|| Box::new(Persist::new(name.clone(), shown)));
+                self.bind(connection, name, (led.map(|led| led.slot), key), kind, first, now, out)
             }
             Course::Say(text) => {
                 self.say(connection, text, now, out);
@@ -249,13 +265,13 @@ impl Plane {
         &mut self,
         connection: &mut Connection,
         group: Name,
-        key: Option<u64>,
+        (led, key): (Option<u32>, Option<u64>),
         kind: Kind,
         first: Seq,
         now: Time,
         out: &mut Out,
     ) -> Turn {
-        let binding = match self.pick(connection, &group, key, &[], now) {
+        let binding = match self.pick(connection, &group, (led, key), &[], now) {
             Ok(binding) => binding,
             Err(why) => {
                 self.services.service_mut(connection.service).refused += 1;
@@ -264,6 +280,9 @@ impl Plane {
                 return Turn::Waiting;
             }
         };
+        if led == Some(binding) {
+            self.counters.add(Counter::ContentCookieLed);
+        }
         let known = connection.legs.iter().find(|leg| leg.is_up && leg.binding == binding).map(|leg| leg.id);
         match known {
             Some(id) if connection.active == Some(id) => {}
@@ -291,6 +310,7 @@ impl Plane {
     /// From here on the request passes.
     pub(super) fn begin_exchange(&mut self, connection: &mut Connection) {
         connection.pending = None;
+        self.begin_persist(connection);
         connection.stage = match connection.watch {
             Some(_) => Stage::Exchange,
             None => Stage::Opaque,
@@ -324,7 +344,6 @@ impl Plane {
         let Some(held) = connection.held.take() else { return };
         let turn = self.read_head(connection, held.in_order(), held.start(), now, out);
         if connection.stage == Stage::Answering || connection.gone.is_some() {
-            self.splices.held -= held.footprint();
             return;
         }
         connection.held = Some(held);

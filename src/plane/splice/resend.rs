@@ -18,9 +18,9 @@ const SYN_TRIES: u8 = 3;
 /// SYNs to one that there is no other for, in 7.75 seconds together.
 const SYN_TRIES_LAST: u8 = 5;
 /// The first wait for the acknowledgement of data; the others are twice the one before. Linux's least is the same.
-const DATA_WAIT: Duration = Duration::from_millis(200);
+pub(super) const DATA_WAIT: Duration = Duration::from_millis(200);
 /// How often data is sent, in 51 seconds together.
-const DATA_TRIES: u8 = 8;
+pub(super) const DATA_TRIES: u8 = 8;
 /// Frames of room a wake-up may need.
 const FRAMES: usize = 32;
 /// Wake-ups served in one go.
@@ -68,6 +68,8 @@ impl Plane {
         } else if connection.resend_at.is_some_and(|at| at <= now) {
             connection.resend_at = None;
             self.send_again(connection, now, out);
+        } else if connection.persist.as_ref().and_then(|persist| persist.due()).is_some_and(|at| at <= now) {
+            self.line_is_late(connection, now, out);
         } else if connection.seen + self.idle_time(connection.stage) <= now {
             self.counters.add(Counter::FlowExpired);
             connection.gone = Some(Gone::Forgotten);
@@ -77,17 +79,20 @@ impl Plane {
         }
     }
 
-    /// The deadline of a head has passed. Who has not begun one is no slow client: he is let go without a word.
+    /// The deadline of a head has passed. Who has not begun one is no slow client: he is let go without a word. Who was
+    /// answered and still goes on is reset.
     fn head_is_late(&mut self, connection: &mut Connection, now: Time, out: &mut Out) {
-        if connection.stage != Stage::Head {
-            return;
-        }
-        match connection.held.is_some() {
-            true => self.refuse_request(connection, Refusal::TooSlow, now, out),
-            false => {
+        match (connection.stage, connection.held.is_some()) {
+            (Stage::Head, true) => self.refuse_request(connection, Refusal::TooSlow, now, out),
+            (Stage::Answering, _) => {
+                self.counters.add(Counter::ContentGivenUp);
+                self.reset_whole(connection, out);
+            }
+            (Stage::Head, false) => {
                 self.counters.add(Counter::ContentUnused);
                 self.say(connection, Vec::new(), now, out);
             }
+            _ => {}
         }
     }
 
@@ -177,7 +182,7 @@ impl Plane {
         let is_empty = held.is_empty();
         connection.sent = connection.sent.max(held.start());
         if is_empty {
-            self.drop_held(connection);
+            connection.held = None;
         }
         if has_moved {
             connection.tries = 0;
@@ -187,13 +192,6 @@ impl Plane {
             connection.resend_at = None;
         } else if has_moved || connection.sent < connection.passed {
             self.replay(connection, now, out);
-        }
-    }
-
-    /// Frees what is held.
-    pub(super) fn drop_held(&mut self, connection: &mut Connection) {
-        if let Some(held) = connection.held.take() {
-            self.splices.held -= held.footprint();
         }
     }
 }

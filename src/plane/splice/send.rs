@@ -14,7 +14,7 @@ use crate::wire::parse::TcpFlags;
 use crate::wire::tcp_options::{self, Options, Timestamps};
 
 /// Bytes of timestamps in every segment.
-const CLOCKS: u16 = 12;
+pub(super) const CLOCKS: u16 = 12;
 
 impl Plane {
     /// A segment to the client, acknowledging what may be acknowledged.
@@ -206,7 +206,7 @@ pub(super) fn client_window(connection: &Connection, leg: &Leg) -> u16 {
         Some(_) => connection.abilities.scale.unwrap_or(0),
         None => 0,
     };
-    u16::try_from(connection.client_window >> scale).unwrap_or(u16::MAX)
+    u16::try_from(connection.window_for_server(connection.client_window) >> scale).unwrap_or(u16::MAX)
 }
 
 impl Connection {

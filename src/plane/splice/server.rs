@@ -1,5 +1,7 @@
 //! What servers send.
 
+use std::ops::Range;
+
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
@@ -90,21 +92,43 @@ impl Plane {
         {
             leg.clock = clocks.value;
         }
-        let (from, to) = (leg.shift.forth(tcp.seq), leg.shift.forth_end(tcp.seq + tcp.payload));
         self.delivered_more(connection, now, out);
-        if connection.stage == Stage::Head && tcp.payload > 0 && to > connection.server_next {
-            // Nobody asked it anything.
-            self.counters.add(Counter::ContentLost);
-            self.follow_no_more(connection, now, out);
+        let len = tcp.payload as usize;
+        let place = match connection.persist.is_some() && len > 0 {
+            true => self.look_for_cookie(connection, id, packet, now, out),
+            false => Ok(None),
+        };
+        let followed = place.and_then(|place| {
+            let Some(count) = place else {
+                self.follow(connection, id, packet, 0..len, now, out)?;
+                return Ok(None);
+            };
+            self.follow(connection, id, packet, 0..count, now, out)?;
+            connection.read_over_line();
+            self.follow(connection, id, packet, count..len, now, out)?;
+            Ok(Some(count))
+        });
+        match followed {
+            Err(verdict) => verdict,
+            Ok(None) => self.pass_on(connection, id, packet, now, out),
+            Ok(Some(count)) => self.pass_with_line(connection, id, packet, count, now, out),
         }
-        if connection.stage == Stage::Exchange
-            && tcp.payload > 0
-            && let Err(verdict) = self.follow_response(connection, id, packet, (from, to), now, out)
-        {
-            return verdict;
-        }
+    }
+
+    /// A segment of the server in use passes, its FIN included.
+    pub(super) fn pass_on(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &mut Packet<'_>,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
         let verdict = self.pass_to_client(connection, id, packet, now);
-        if tcp.flags.contains(TcpFlags::FIN) && verdict == Verdict::Forwarded && connection.stage != Stage::Closed {
+        if packet.tcp.flags.contains(TcpFlags::FIN)
+            && verdict == Verdict::Forwarded
+            && connection.stage != Stage::Closed
+        {
             connection.server_fin = true;
             if matches!(connection.stage, Stage::Exchange | Stage::Head) {
                 // What is held for another request is void: the client hears that this is all.
@@ -118,17 +142,44 @@ impl Plane {
         verdict
     }
 
+    /// A part of a segment of the server in use, seen for what it means.
+    fn follow(
+        &mut self,
+        connection: &mut Connection,
+        id: u32,
+        packet: &Packet<'_>,
+        part: Range<usize>,
+        now: Time,
+        out: &mut Out,
+    ) -> Result<(), Verdict> {
+        let Some(leg) = connection.leg(id).filter(|_| !part.is_empty()) else { return Ok(()) };
+        let [from, to] = [part.start, part.end].map(|at| packet.tcp.seq + at as u32);
+        let (from, to) = (leg.shift.forth(from), leg.shift.forth_end(to));
+        if connection.stage == Stage::Head && to > connection.server_next {
+            // Nobody asked it anything.
+            self.counters.add(Counter::ContentLost);
+            self.follow_no_more(connection, now, out);
+        }
+        match connection.stage {
+            Stage::Exchange => self.follow_response(connection, id, packet, part, (from, to), now, out),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a server's bytes for where the response ends. What lies behind a gap passes, and is kept to be read in its
     /// turn; what cannot be kept does not pass: the server sends it again.
+    #[allow(clippy::too_many_arguments)] // see Plane::forward
     fn follow_response(
         &mut self,
         connection: &mut Connection,
         id: u32,
         packet: &Packet<'_>,
+        part: Range<usize>,
         (from, to): (Seq, Seq),
         now: Time,
         out: &mut Out,
     ) -> Result<(), Verdict> {
+        let has_room = self.splices.held < self.splices.config.held_max;
         let Some(watch) = &mut connection.watch else { return Ok(()) };
         if to <= watch.read {
             return Ok(());
@@ -141,7 +192,7 @@ impl Plane {
             if let Some(fault) = packet.fault() {
                 return Err(Verdict::Dropped(fault));
             }
-            match watch.read_on(from, packet.payload()) {
+            match watch.read_on(from, packet.payload().get(part).unwrap_or_default(), has_room) {
                 Some(true) => {}
                 // More than a response, or another than before: nobody can tell what it is.
                 Some(false) => {
@@ -153,7 +204,11 @@ impl Plane {
                     // Too far behind a gap where every byte must be read: the server hears what is missing.
                     let leg = connection.leg(id).cloned();
                     leg.iter().for_each(|leg| self.send_server(connection, leg, (TcpFlags::ACK, leg.sent, &[]), out));
-                    return Err(Verdict::Dropped(Counter::ContentGap));
+                    return Err(Verdict::Dropped(if has_room {
+                        Counter::ContentGap
+                    } else {
+                        Counter::ContentHeldFull
+                    }));
                 }
             }
         }
@@ -320,16 +375,19 @@ impl Plane {
 
 impl Watch {
     /// Reads on with bytes that begin at `from`, keeping what lies behind a gap. False if the response cannot be followed
-    /// any more; `None` if there is no room to keep them.
-    fn read_on(&mut self, from: Seq, bytes: &[u8]) -> Option<bool> {
+    /// any more; `None` if there is no room to keep them, here or (`has_room`) in all.
+    fn read_on(&mut self, from: Seq, bytes: &[u8], has_room: bool) -> Option<bool> {
         if self.ahead.is_none() && from <= self.read {
             let fresh = bytes.get(self.read.after(from) as usize..).unwrap_or_default();
             return Some(self.feed(fresh));
         }
         let read = self.read;
+        if from > read && !has_room {
+            return None;
+        }
         let ahead = self.ahead.get_or_insert_with(|| Box::new(Held::new(read)));
-        let has_room = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
-        if !has_room || (from > read && ahead.is_full()) {
+        let is_near = from.after(read) + bytes.len() as i32 <= HELD_MAX as i32;
+        if !is_near || (from > read && ahead.is_full()) {
             return None;
         }
         if ahead.take(from, bytes, HELD_MAX).is_err() {

@@ -1,5 +1,7 @@
 //! The switch itself as the server: it answers, says that this is all, and hears the client out.
 
+use std::time::Duration;
+
 use super::super::counters::Counter;
 use super::super::{Out, Plane, Verdict};
 use super::Packet;
@@ -11,6 +13,9 @@ use crate::content::head::Kind;
 use crate::content::hello;
 use crate::content::refusal::Refusal;
 use crate::wire::parse::TcpFlags;
+
+/// How long a client that was answered is heard out, from the answer on: longer than the answer is sent again.
+const HEARD_OUT: Duration = Duration::from_secs(60);
 
 impl Plane {
     /// A request is not acceptable: counted, answered, over. Where a response has begun there is no room for an answer.
@@ -41,10 +46,11 @@ impl Plane {
         connection.active = None;
         connection.pending = None;
         self.end_parked(connection, now, out);
-        self.drop_held(connection);
+        connection.held = None;
         connection.watch = None;
+        connection.persist = None;
         connection.head = None;
-        connection.head_due = None;
+        connection.head_due = Some(now + HEARD_OUT);
         connection.stage = Stage::Answering;
         connection.client_acked = connection.client_acked.max(connection.client_next);
         connection.passed = connection.client_next;
@@ -79,7 +85,8 @@ impl Plane {
         self.await_acknowledgement(connection, now);
     }
 
-    /// A client's segment while the switch answers: acknowledged, and else of no interest any more.
+    /// A client's segment while the switch answers: acknowledged, and else of no interest any more. Nor is what was lost
+    /// before it, so it need not come again.
     pub(super) fn hear_out(
         &mut self,
         connection: &mut Connection,
@@ -94,8 +101,8 @@ impl Plane {
         }
         let end = tcp.seq + tcp.payload;
         if tcp.seq_len() > 0 && packet.fault().is_none() {
-            if tcp.seq <= connection.client_next && connection.client_next < end {
-                connection.client_next = end;
+            if tcp.seq <= connection.own_edge() {
+                connection.client_next = connection.client_next.max(end);
             }
             if tcp.flags.contains(TcpFlags::FIN) && end == connection.client_next && !connection.client_fin {
                 connection.client_fin = true;

@@ -61,9 +61,7 @@ pub struct Effects {
 pub enum Sight {
     /// At addresses and ports. Rules are kept, and a service that would obey them is `Unsupported`.
     Packets,
-    /// At HTTP requests and client hellos as well, without persistence.
-    Http,
-    /// At all there is, persistence by cookies included.
+    /// At HTTP requests and client hellos as well.
     Requests,
 }
 

@@ -9,9 +9,9 @@ use crate::acm::event::EventKind;
 use crate::acm::primitive::{
     Add, Caller, Done, DropNew, ForceRemove, Primitive, Remove, RemoveService, SetService, Tenure,
 };
+use crate::acm::rules::Content;
 use crate::acm::rules::check::check_group;
 use crate::acm::rules::edit::edited;
-use crate::acm::rules::{Content, Persistence};
 use crate::acm::validate;
 use crate::acm::words::{
     AdminState, Binding, BindingKey, DropPolicy, Health, HealthProfile, Lease, Observed, Service, ServiceKey, Will,
@@ -284,10 +284,6 @@ impl Control {
     fn set_service(&mut self, set: &SetService) -> Result<Done, AcmError> {
         if self.sight == Sight::Packets && set.content.is_some_and(|content| content != Content::None) {
             return Err(AcmError::unsupported(Feature::ContentRules, "this version does not look into requests"));
-        }
-        let persists = set.persist.as_ref().is_some_and(|persist| *persist != Persistence::None);
-        if self.sight == Sight::Http && persists {
-            return Err(AcmError::unsupported(Feature::ContentRules, "this version has no persistence by cookies"));
         }
         let old = self.table().service(&set.service).cloned();
         let mut service = match &old {
