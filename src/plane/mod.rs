@@ -29,6 +29,7 @@ mod errors;
 pub mod flow_table;
 pub mod forward;
 mod maglev;
+pub mod prepare;
 mod process;
 mod quick;
 pub mod schedule;

@@ -11,6 +11,7 @@ use acm_switch::acm::words::*;
 use acm_switch::base::addr::Mac;
 use acm_switch::base::id::{PortId, ServiceId};
 use acm_switch::base::time::Time;
+use acm_switch::plane::prepare::Prepared;
 use acm_switch::plane::splice::ContentConfig;
 use acm_switch::plane::tcp::Timeouts;
 use acm_switch::plane::{Out, Plane, PlaneConfig};
@@ -120,6 +121,7 @@ pub(crate) struct World {
     /// The bindings, one for each server.
     bonds: Vec<Bond>,
     table: ServiceTable,
+    prepared: Prepared,
     /// Changes made.
     changed: usize,
     pub(crate) wrong: Vec<String>,
@@ -207,6 +209,7 @@ impl World {
             webs: plan.places.iter().enumerate().map(server).collect(),
             bonds: plan.places.iter().enumerate().map(|(n, place)| Bond::new(n, place)).collect(),
             table: ServiceTable::default(),
+            prepared: Prepared::default(),
             changed: 0,
             wrong: vec![],
             trace,
@@ -240,7 +243,8 @@ impl World {
             };
         }
         self.table = draft.finish();
-        self.plane.take_table(Arc::new(self.table.clone()), self.now, &mut self.out);
+        self.prepared = self.prepared.after(Arc::new(self.table.clone()));
+        self.plane.take_table(&self.prepared, self.now, &mut self.out);
         self.collect();
     }
 
