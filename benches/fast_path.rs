@@ -65,7 +65,7 @@ fn table() -> ServiceTable {
                 lease: None,
                 health: Arc::default(),
             },
-            observed: Observed { health: Health::Passing, mac: Some(real_mac(n)), lapsed: false },
+            observed: Observed { health: Health::Passing, mac: Some(real_mac(n)), lapsed: false, tcp: None },
         };
         draft.put_binding(&key, binding).expect("a valid binding");
     }

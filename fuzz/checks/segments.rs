@@ -70,7 +70,7 @@ fn plane() -> Plane {
             lease: None,
             health: Arc::default(),
         };
-        let observed = Observed { health: Health::Passing, mac: Some(server(n).0), lapsed: false };
+        let observed = Observed { health: Health::Passing, mac: Some(server(n).0), lapsed: false, tcp: None };
         let real = SocketAddr::from((server(n).1, 8080));
         draft.put_binding(&key, Binding { id: BindingId(n as u64), real, will, observed }).expect("a valid binding");
     }

@@ -15,7 +15,7 @@ use super::prepare::Rules;
 use super::schedule::{Chooser, Manner, Member};
 use crate::acm::rules::Content;
 use crate::acm::rules::share::shares;
-use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
+use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, TcpAbilities, default_group};
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Name, PortId, ServiceId};
 use crate::base::time::Time;
@@ -43,6 +43,8 @@ pub(super) struct ServiceSlot {
     pub(super) rules: Option<Arc<Rules>>,
     /// Requests that each rule decided about.
     pub(super) hits: Vec<u64>,
+    /// What every real has that new connections may go to; `None`: to be found out anew.
+    offer: Option<TcpAbilities>,
     /// Of each group that was chosen from, its chooser; the first is the one of the default group.
     choosers: Vec<GroupChooser>,
     gone: bool,
@@ -223,6 +225,7 @@ impl Services {
         let binding = self.binding_mut(slot);
         // A MAC once known stays for the flows there are, also while checks run anew.
         binding.mac = row.observed.mac.or(binding.mac);
+        binding.has_clock = row.observed.tcp.map(|tcp| tcp.timestamps).or(binding.has_clock);
         binding.max_conns = row.will.max_conns.unwrap_or(u32::MAX);
         binding.draining = match row.will.admin {
             AdminState::Draining { since, .. } => Some(since),
@@ -348,6 +351,7 @@ impl ServiceSlot {
             refused: 0,
             rules: None,
             hits: Vec::new(),
+            offer: None,
             // Without rules only the group `default` receives traffic.
             choosers: vec![GroupChooser::new(default_group())],
             gone: false,
@@ -356,6 +360,7 @@ impl ServiceSlot {
 
     fn take_row(&mut self, row: &Arc<Service>) {
         self.row = Arc::clone(row);
+        self.offer = None;
         self.choosers.iter_mut().for_each(|chooser| chooser.is_stale = true);
         self.choosers.retain(|chooser| row.groups.contains_key(&chooser.group) || chooser.group == default_group());
     }
@@ -363,6 +368,22 @@ impl ServiceSlot {
     /// True if new connections are looked into.
     pub(super) fn looks_into_new(&self) -> bool {
         self.row.content != Content::None
+    }
+
+    /// What every real has that new connections may go to, whichever its group: the switch can promise no more before it
+    /// knows which it will be. Of a real that no check has asked everything is assumed.
+    pub(super) fn offer(&mut self) -> TcpAbilities {
+        let row = &self.row;
+        *self.offer.get_or_insert_with(|| {
+            let all = TcpAbilities { mss: u16::MAX, scale: true, sack: true, timestamps: true };
+            let reals = row.bindings.values().filter(|binding| binding.takes_new());
+            reals.filter_map(|binding| binding.observed.tcp).fold(all, |all, real| TcpAbilities {
+                mss: all.mss.min(real.mss),
+                scale: all.scale && real.scale,
+                sack: all.sack && real.sack,
+                timestamps: all.timestamps && real.timestamps,
+            })
+        })
     }
 
     /// Has these rules from now on. Counts go with the names of rules.

@@ -263,7 +263,7 @@ impl Rig {
                 lease: None,
                 health: Arc::default(),
             },
-            observed: Observed { health: Health::Passing, mac: Some(server_mac(port)), lapsed: false },
+            observed: Observed { health: Health::Passing, mac: Some(server_mac(port)), lapsed: false, tcp: None },
         });
         set(&mut binding);
         let mut draft = self.table.edit();

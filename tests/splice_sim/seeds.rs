@@ -153,7 +153,7 @@ pub(crate) fn changes(first: usize, places: &[Place], coins: &mut fastrand::Rng)
 }
 
 pub(crate) fn place(group: &'static str, coins: &mut fastrand::Rng) -> Place {
-    Place { group, manner: manner(coins), is_absent: false, is_shut: false, aborts: None }
+    Place { group, manner: manner(coins), is_known: coins.bool(), is_absent: false, is_shut: false, aborts: None }
 }
 
 /// An L4 service: whoever answers first answers all.

@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 pub(crate) struct Place {
     pub(crate) group: &'static str,
     pub(crate) manner: Manner,
+    /// Health checks have found out what its TCP has.
+    pub(crate) is_known: bool,
     /// Bound, but nobody is there.
     pub(crate) is_absent: bool,
     /// Bound, but nobody listens.

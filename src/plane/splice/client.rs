@@ -451,7 +451,7 @@ impl Plane {
         if connection.stage == Stage::Closed && packet.tcp.flags.is_initial_syn() {
             return match packet.fault() {
                 Some(fault) => Verdict::Dropped(fault),
-                None => self.answer_with_cookie(packet, now, out),
+                None => self.answer_with_cookie(connection.service, packet, now, out),
             };
         }
         self.counters.add(Counter::ContentChallenged);
