@@ -304,8 +304,8 @@ impl Raw {
         self.resends += 1;
         self.resend_at = Some(now + RESEND * (1 << self.resends.min(6)));
         match self.state {
-            // After as many as a host sends, it gives up.
-            _ if self.resends > 12 => {
+            // After a quarter of an hour, as Linux, it gives up.
+            _ if self.resends > 25 => {
                 self.dialogue.read(now, true, true);
                 self.leave();
             }
