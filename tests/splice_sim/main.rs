@@ -14,6 +14,7 @@ mod content;
 mod dialogue;
 mod hello;
 mod host;
+mod narrow;
 mod raw;
 mod road;
 mod seeds;

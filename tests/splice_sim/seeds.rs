@@ -136,6 +136,12 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
     }
 }
 
+/// Most paths take what Ethernet takes.
+pub(crate) fn narrow(coins: &mut fastrand::Rng) -> (Option<usize>, Option<usize>) {
+    let mut side = || if coins.u8(0..6) == 0 { Some([600, 1000, 1400][coins.usize(0..3)]) } else { None };
+    (side(), side())
+}
+
 /// Some bindings, from the one of this number on, are removed, by force or not, and most of them come back.
 pub(crate) fn changes(first: usize, places: &[Place], coins: &mut fastrand::Rng) -> Vec<(Time, usize, Change)> {
     let mut changes = vec![];
@@ -187,6 +193,7 @@ fn plain(seed: u64) -> Plan {
         changes,
         patience: PATIENT,
         service: plain_service(),
+        narrow: narrow(coins),
         in_batches: coins.bool(),
         whole: coins.bool(),
     }

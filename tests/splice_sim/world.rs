@@ -22,6 +22,7 @@ use super::changes::{Bond, Change};
 use super::client::{Carrier, Client};
 use super::dialogue::{Ending, Errand, Fate};
 use super::host::Manner;
+use super::narrow;
 use super::raw::Raw;
 use super::road::{Packet, Trouble, finish};
 use super::segment::{ACK, SYN, be32, describe, is_right, parts};
@@ -68,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) hashes: fn(&str) -> bool,
     /// Settings of the service, before anything is bound.
     pub(crate) service: Service,
+    /// The largest packets that reach clients, and servers, if routers on their way take no longer ones.
+    pub(crate) narrow: (Option<usize>, Option<usize>),
     /// Frames reach the plane in batches, as from a worker.
     pub(crate) in_batches: bool,
     /// Super-frames reach hosts whole.
@@ -428,7 +431,8 @@ impl World {
                     eprintln!("{:>10} out {port} {}", self.now.micros(), describe(&packet.bytes));
                 }
             }
-            let whole = self.plan.whole;
+            let mtu = if port == 0 { self.plan.narrow.0 } else { self.plan.narrow.1 };
+            let whole = self.plan.whole && mtu.is_none();
             let burst: Vec<Packet> = burst.into_iter().flat_map(|packet| finish(packet, !whole)).collect();
             if let Some(bond) = usize::from(port).checked_sub(1).and_then(|n| self.bonds.get_mut(n)) {
                 burst.iter().for_each(|packet| bond.watch(&packet.bytes));
@@ -437,11 +441,29 @@ impl World {
                 self.wrong.push(format!("a wrong checksum: {}", describe(&packet.bytes)));
             }
             let trouble = if port == 0 { self.plan.front } else { self.plan.back };
+            let (burst, errors) = self.route(burst, mtu);
+            for (way, packet) in trouble.carry(errors, &mut self.coins) {
+                self.send(To::Plane(port), way, packet);
+            }
             let trouble = Trouble { merge: 0.0, ..trouble };
             for (way, packet) in trouble.carry(burst, &mut self.coins) {
                 self.deliver(port, way, packet);
             }
         }
+    }
+
+    /// What passes a router, and what it says about the rest.
+    fn route(&self, burst: Vec<Packet>, mtu: Option<usize>) -> (Vec<Packet>, Vec<Packet>) {
+        let Some(mtu) = mtu else { return (burst, vec![]) };
+        let mut errors = vec![];
+        let fits = |packet: &Packet| match narrow::refused(&packet.bytes, mtu) {
+            Some(error) => {
+                errors.push(Packet::plain(error));
+                false
+            }
+            None => true,
+        };
+        (burst.into_iter().filter(fits).collect(), errors)
     }
 
     fn deliver(&mut self, port: u16, way: u64, packet: Packet) {
