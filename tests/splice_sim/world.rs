@@ -487,10 +487,12 @@ impl World {
     /// Lives the whole life of the world and checks it.
     pub(crate) fn live(&mut self) {
         self.run_until(self.now + PATIENCE, World::is_over);
-        for (n, client) in self.clients.iter().enumerate() {
-            let dialogue = client.dialogue();
-            if !dialogue.is_over() && !dialogue.errand.anything_goes {
-                let (answered, all) = (dialogue.answered, dialogue.errand.asks.len());
+        for (n, client) in self.clients.iter_mut().enumerate().filter(|(_, client)| !client.dialogue().is_over()) {
+            let errand = &client.dialogue().errand;
+            if errand.may_hear_nothing {
+                client.quit();
+            } else if !errand.anything_goes {
+                let (answered, all) = (client.dialogue().answered, errand.asks.len());
                 self.wrong.push(format!("client {n} still waits: {answered} of {all} requests answered"));
             }
         }
