@@ -25,5 +25,6 @@ mod seeds;
 mod segment;
 mod talk;
 mod tls;
+mod verdict;
 mod web;
 mod world;
