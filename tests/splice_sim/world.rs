@@ -503,7 +503,7 @@ impl World {
             self.now = self.now + Duration::from_secs(1);
         }
         // The last FINs, and what hosts keep after them; shorter than hosts have patience with a silent end.
-        self.run_until(self.now + Duration::from_secs(250), |_| false);
+        self.run_until(self.now + Duration::from_secs(800), |_| false);
         self.check_connections();
         self.check_requests();
         // Who lied may be waited for without end, and wait.
