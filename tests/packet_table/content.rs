@@ -334,6 +334,29 @@ pub const ROWS: &[Row] = &[
         rig.pass(Duration::from_secs(6));
         assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
     }),
+    ("a client that asks at a closed window whether its server is there hears that it is not", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        let mut end = 101 + GET.len() as u32;
+        let part = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n";
+        rig.s(port, seg(R1, C, "PA", 7000, end, part));
+        let behind = first.wrapping_add(part.len() as u32);
+        let more = "y".repeat(1024);
+        for _ in 0..16 {
+            rig.c(seg(C, VIP80, "A", end, behind, &more));
+            end += 1024;
+        }
+        let told = rig.heard().pop().unwrap().1;
+        assert_eq!((told.ack, told.window), (end, 0));
+        // The server has reset meanwhile, and nobody has heard of it.
+        rig.c(seg(C, VIP80, "A", end, behind, "y"));
+        let asked = rig.heard().into_iter().find(|(by, _)| *by == u16::from(port)).unwrap().1;
+        let next = 7000 + part.len() as u32;
+        assert_eq!((asked.seq, asked.ack, asked.data.len()), (100 + GET.len() as u32, next, 0));
+        rig.s(port, seg(R1, C, "R", next, 0, ""));
+        assert!(rig.heard().iter().any(|(port, said)| *port == 0 && said.flags == "R" && said.seq == behind));
+        assert_eq!(rig.live(1), 0);
+    }),
     ("a bare acknowledgement from behind a gap is not answered", || {
         let mut rig = Rig::content(1);
         let first = rig.shake(seg(C, VIP80, "S", 100, 0, "")).seq.wrapping_add(1);
