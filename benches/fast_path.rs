@@ -17,6 +17,7 @@ use acm_switch::base::addr::Mac;
 use acm_switch::base::id::{BindingId, PortId, ServiceId};
 use acm_switch::base::seq::Seq;
 use acm_switch::base::time::Time;
+use acm_switch::plane::prepare::Prepared;
 use acm_switch::plane::{Out, Plane, PlaneConfig, Verdict};
 use acm_switch::wire::build::{self, Link, Segment};
 use acm_switch::wire::frame::{Batch, Egress, FrameBuf};
@@ -64,7 +65,7 @@ fn table() -> ServiceTable {
                 lease: None,
                 health: Arc::default(),
             },
-            observed: Observed { health: Health::Passing, mac: Some(real_mac(n)), lapsed: false },
+            observed: Observed { health: Health::Passing, mac: Some(real_mac(n)), lapsed: false, tcp: None },
         };
         draft.put_binding(&key, binding).expect("a valid binding");
     }
@@ -100,7 +101,7 @@ impl Rig {
             verdicts: Vec::with_capacity(BATCH),
             random: fastrand::Rng::with_seed(41),
         };
-        rig.plane.take_table(Arc::new(table()), Time::ZERO, &mut rig.out);
+        rig.plane.take_table(&Prepared::default().after(Arc::new(table())), Time::ZERO, &mut rig.out);
         for n in 0..REALS {
             rig.one(1 + n, &segment(Link { src: real_mac(n), dst: CLIENT }, real(n), client(0), TcpFlags::RST, 1, 1));
         }
@@ -219,7 +220,7 @@ fn new_flows() {
             let config = PlaneConfig { flows_max: 1 << 20, ..PlaneConfig::new(SWITCH, vec![], 41) };
             let mut warm = Plane::new(config);
             std::mem::swap(&mut rig.plane, &mut warm);
-            rig.plane.take_table(Arc::new(table()), Time::ZERO, &mut rig.out);
+            rig.plane.take_table(&Prepared::default().after(Arc::new(table())), Time::ZERO, &mut rig.out);
             for n in 0..REALS {
                 rig.one(
                     1 + n,

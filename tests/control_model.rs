@@ -310,7 +310,7 @@ impl Pair {
                 (true, _) if target.profile.depth == HealthDepth::L2 => continue,
                 (true, _) => (Health::Failing("refused".into()), known.observed.mac),
             };
-            self.control.observe(&Finding { binding: id, health, mac }, self.at);
+            self.control.observe(&Finding { binding: id, health, mac, tcp: None }, self.at);
         }
     }
 

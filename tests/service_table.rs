@@ -37,7 +37,7 @@ fn binding(id: u64, real: &str) -> Binding {
             lease: None,
             health: Arc::new(HealthProfile::default()),
         },
-        observed: Observed { health: Health::Passing, mac: None, lapsed: false },
+        observed: Observed { health: Health::Passing, mac: None, lapsed: false, tcp: None },
     }
 }
 

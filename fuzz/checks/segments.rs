@@ -14,6 +14,7 @@ use acm_switch::acm::words::*;
 use acm_switch::base::addr::Mac;
 use acm_switch::base::id::{BindingId, PortId, ServiceId};
 use acm_switch::base::time::Time;
+use acm_switch::plane::prepare::Prepared;
 use acm_switch::plane::splice::ContentConfig;
 use acm_switch::plane::tcp::Timeouts;
 use acm_switch::plane::{Out, Plane, PlaneConfig};
@@ -69,11 +70,11 @@ fn plane() -> Plane {
             lease: None,
             health: Arc::default(),
         };
-        let observed = Observed { health: Health::Passing, mac: Some(server(n).0), lapsed: false };
+        let observed = Observed { health: Health::Passing, mac: Some(server(n).0), lapsed: false, tcp: None };
         let real = SocketAddr::from((server(n).1, 8080));
         draft.put_binding(&key, Binding { id: BindingId(n as u64), real, will, observed }).expect("a valid binding");
     }
-    plane.take_table(Arc::new(draft.finish()), Time::ZERO, &mut Out::new());
+    plane.take_table(&Prepared::default().after(Arc::new(draft.finish())), Time::ZERO, &mut Out::new());
     plane
 }
 

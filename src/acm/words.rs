@@ -342,6 +342,21 @@ pub struct Observed {
     pub mac: Option<Mac>,
     /// The lease ran out while no other healthy member could take over.
     pub lapsed: bool,
+    /// What its TCP has, once a check has been answered by a SYN-ACK.
+    pub tcp: Option<TcpAbilities>,
+}
+
+/// What a host's TCP has, as its answer to a SYN that offered everything says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpAbilities {
+    /// The largest segment it takes, in bytes (RFC 9293, section 3.7.1).
+    pub mss: u16,
+    /// Window scale (RFC 7323, section 2).
+    pub scale: bool,
+    /// Selective acknowledgements (RFC 2018).
+    pub sack: bool,
+    /// Timestamps (RFC 7323, section 3).
+    pub timestamps: bool,
 }
 
 /// A real bound to a virtual service.

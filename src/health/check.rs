@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::acm::words::{Health, HealthDepth};
+use crate::acm::words::{Health, HealthDepth, TcpAbilities};
 use crate::base::addr::Mac;
 use crate::base::id::BindingId;
 use crate::base::time::Time;
@@ -22,7 +22,7 @@ const ARP_BACKOFF_MAX: Duration = Duration::from_secs(16);
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// What a finding says.
-pub(super) type Told = (Health, Option<Mac>);
+pub(super) type Told = (Health, Option<Mac>, Option<TcpAbilities>);
 
 /// One check, for all bindings with this target.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Check {
     pub verdict: Verdict,
     /// The verdict in words.
     pub health: Health,
+    /// What the last SYN-ACK said.
+    pub tcp: Option<TcpAbilities>,
     pub step: Step,
     /// When the check going on, or the last one, started.
     pub started: Time,

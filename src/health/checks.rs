@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
-use crate::acm::words::Health;
+use crate::acm::words::{Health, TcpAbilities};
 use crate::base::addr::Mac;
 use crate::base::id::BindingId;
 use crate::base::time::Time;
@@ -100,10 +100,13 @@ impl Checks {
             return;
         }
         let was_up =
-            before.is_some_and(|check| check.target.real == target.real && check.verdict.standing() == Standing::Up);
+            before.filter(|check| check.target.real == target.real && check.verdict.standing() == Standing::Up);
         let id = match self.by_target.get(&target) {
             Some(&id) => id,
-            None => self.create(target, if was_up { Verdict::UP } else { Verdict::NEW }),
+            None => {
+                let (verdict, tcp) = was_up.map_or((Verdict::NEW, None), |check| (Verdict::UP, check.tcp));
+                self.create(target, verdict, tcp)
+            }
         };
         // Only now, so that what is known of the host outlives a change of options.
         let told = self.leave(binding);
@@ -143,7 +146,7 @@ impl Checks {
         self.timers.next()
     }
 
-    fn create(&mut self, target: Target, verdict: Verdict) -> CheckId {
+    fn create(&mut self, target: Target, verdict: Verdict, tcp: Option<TcpAbilities>) -> CheckId {
         let id = CheckId(self.next_id);
         self.next_id += 1;
         let health = match verdict.standing() {
@@ -160,6 +163,7 @@ impl Checks {
                 told: BTreeMap::new(),
                 verdict,
                 health,
+                tcp,
                 step: Step::Idle,
                 started: self.now,
                 finished: 0,
@@ -202,10 +206,11 @@ impl Checks {
             let Some(check) = self.checks.get_mut(&id) else { continue };
             let mac = self.hosts.get(&check.target.real.ip()).and_then(|host| host.mac);
             for (&binding, told) in &mut check.told {
-                let known = (check.health.clone(), mac);
+                let tcp = check.tcp.filter(|_| check.health == Health::Passing);
+                let known = (check.health.clone(), mac, tcp);
                 if told.as_ref() != Some(&known) {
                     *told = Some(known);
-                    findings.push(Finding { binding, health: check.health.clone(), mac });
+                    findings.push(Finding { binding, health: check.health.clone(), mac, tcp });
                 }
             }
         }

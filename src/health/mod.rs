@@ -12,7 +12,8 @@
 //!   comes back after `rise` passes in a row.
 //! * Depth L2 is `--no-health`: passing as soon as the address is known, never failed by a check afterwards; it is asked
 //!   for again every minute.
-//! * A changed link address of a passing binding is a finding of its own.
+//! * A changed link address of a passing binding is a finding of its own; so is a SYN-ACK with other options than before.
+//!   SYNs offer everything, so that their answers say what the real has.
 //! * Bindings with the same real, protocol and profile share one check; checks of one host share ARP and echo.
 //!   An echo reply serves half an interval, an ARP reply ten seconds or until a deeper step meets silence.
 //! * IPv4 in this version; an IPv6 real is failing and says so.
@@ -22,7 +23,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::acm::words::{Health, HealthProfile};
+use crate::acm::words::{Health, HealthProfile, TcpAbilities};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::BindingId;
 
@@ -46,6 +47,8 @@ pub struct Finding {
     pub health: Health,
     /// The real's link address, once known.
     pub mac: Option<Mac>,
+    /// What the real's TCP has, as its last SYN-ACK said; only of one that passes.
+    pub tcp: Option<TcpAbilities>,
 }
 
 mod check;

@@ -8,6 +8,7 @@ use crate::base::seq::Seq;
 use crate::wire::build::{self, Link, Segment};
 use crate::wire::frame::FrameBuf;
 use crate::wire::parse::{Arp, ArpOp, TcpFlags};
+use crate::wire::tcp_options::{self, Options, Timestamps};
 
 use super::host::EchoAsked;
 
@@ -71,29 +72,26 @@ impl Outbox {
         self.push(built);
     }
 
-    /// Sends a SYN.
+    /// Sends a SYN that offers everything, so that the answer says what the real has.
     pub(super) fn syn(&mut self, from: SocketAddr, to: SocketAddr, mac: Mac, isn: Seq) {
-        self.segment(
-            mac,
-            Segment {
-                from,
-                to,
-                seq: isn,
-                ack: Seq(0),
-                flags: TcpFlags::SYN,
-                window: SYN_WINDOW,
-                mss: Some(1460),
-                payload: &[],
-            },
-        );
+        let offered = tcp_options::write(&Options {
+            mss: Some(1460),
+            scale: Some(0),
+            sack_permitted: true,
+            // No connection comes of it, so any clock will do.
+            timestamps: Some(Timestamps { value: isn.0, echo: 0 }),
+            has_sack: false,
+        });
+        let (flags, window) = (TcpFlags::SYN, SYN_WINDOW);
+        let syn = Segment { from, to, seq: isn, ack: Seq(0), flags, window, mss: None, payload: &[] };
+        self.segment(mac, &syn, offered.bytes());
     }
 
     /// Sends the RST that answers a segment with this ACK number (RFC 9293, section 3.10.7.1).
     pub(super) fn reset(&mut self, from: SocketAddr, to: SocketAddr, mac: Mac, seq: Seq) {
-        self.segment(
-            mac,
-            Segment { from, to, seq, ack: Seq(0), flags: TcpFlags::RST, window: 0, mss: None, payload: &[] },
-        );
+        let flags = TcpFlags::RST;
+        let rst = Segment { from, to, seq, ack: Seq(0), flags, window: 0, mss: None, payload: &[] };
+        self.segment(mac, &rst, &[]);
     }
 
     /// Sends an empty datagram.
@@ -103,9 +101,9 @@ impl Outbox {
         self.push(built);
     }
 
-    fn segment(&mut self, mac: Mac, segment: Segment<'_>) {
+    fn segment(&mut self, mac: Mac, segment: &Segment<'_>, options: &[u8]) {
         let link = Link { src: self.mac, dst: mac };
-        let built = build::tcp(&mut self.scratch, link, &segment);
+        let built = build::tcp_with(&mut self.scratch, link, segment, options);
         self.push(built);
     }
 

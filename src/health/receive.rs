@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::acm::words::TcpAbilities;
 use crate::base::addr::Protocol;
 use crate::base::time::Time;
 use crate::wire::checksum;
@@ -15,6 +16,7 @@ use crate::wire::icmp;
 use crate::wire::parse::{
     self, Arp, ArpOp, Embedded, Fragment, Icmp, Ip, Parsed, Payload, Tcp, TcpFlags, Transport, Udp,
 };
+use crate::wire::tcp_options::{self, Options};
 
 use super::CheckId;
 use super::checks::Checks;
@@ -117,12 +119,26 @@ impl Checks {
                 if has(TcpFlags::RST) {
                     self.conclude(id, Err(Failure::ConnectRefused));
                 } else if has(TcpFlags::SYN) {
+                    self.learn(id, &tcp_options::read(tcp_options::header_of(frame, ip)));
                     self.stray(own, real, tcp);
                     self.l4_passed(id);
                 }
             }
             _ => self.stray(own, real, tcp),
         }
+    }
+
+    /// The real's answer to a SYN that offered everything.
+    fn learn(&mut self, id: CheckId, options: &Options) {
+        let Some(check) = self.checks.get_mut(&id) else { return };
+        let tcp = TcpAbilities {
+            // RFC 9293, section 3.7.1.
+            mss: options.mss.unwrap_or(536),
+            scale: options.scale.is_some(),
+            sack: options.sack_permitted,
+            timestamps: options.timestamps.is_some(),
+        };
+        check.tcp = Some(tcp);
     }
 
     /// A segment nobody waits for: a RST that its sender accepts (RFC 9293, section 3.10.7.1), but only to reals being

@@ -70,7 +70,7 @@ impl Plane {
             return Verdict::Dropped(Counter::Policy);
         }
         if let Some(segment) = tcp.filter(|_| self.services.service(service).looks_into_new()) {
-            return self.answer_syn(frame, parsed, ip, segment, now, out);
+            return self.answer_syn(service, frame, parsed, ip, segment, now, out);
         }
         let arrival = Arrival { key, client_hash, mac: parsed.src_mac, port: frame.ingress };
         let id = self.choose(service, &arrival, now).and_then(|chosen| self.insert(&chosen, &arrival, ip, now, out));

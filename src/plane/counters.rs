@@ -98,6 +98,8 @@ counters! {
     FlowTableFull = "drop.flow_table_full",
     /// A connection of a binding that was removed by force, before its own reset was sent.
     BeingCut = "drop.being_cut",
+    /// A SYN of a connection that is over, come late.
+    OldSyn = "drop.old_syn",
     /// An acknowledgement to a content service that carries no good cookie.
     Cookie = "drop.cookie",
     /// As many content connections as fit are there, and none is over.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::counters::Counter;
 use super::flow_table::{Flow, FlowId, Side};
 use super::process::FlowKey;
-use super::tcp::{Meaning, TcpState, follow};
+use super::tcp::{Meaning, TcpState, follow, is_of_the_past};
 use super::{Out, Plane, Verdict, tick};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::PortId;
@@ -110,6 +110,10 @@ impl Plane {
             }
             let is_opening = side == Side::Client && segment.flags.is_initial_syn();
             if is_opening && flow.state == TcpState::Closed {
+                if is_of_the_past(&flow.tcp, segment) {
+                    // The last segments of the connection that is over still pass.
+                    return Verdict::Dropped(Counter::OldSyn);
+                }
                 return self.reuse(frame, parsed, ip, id, now, out);
             }
             if is_opening && flow.state == TcpState::SynSent {

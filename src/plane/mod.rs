@@ -30,6 +30,7 @@ pub mod flow_table;
 pub mod forward;
 mod keeping;
 mod maglev;
+pub mod prepare;
 mod process;
 mod quick;
 pub mod schedule;

@@ -12,14 +12,14 @@ use ahash::AHashMap;
 
 use super::flow_table::Endpoint;
 use super::keeping::Keeper;
+use super::prepare::Rules;
 use super::schedule::{Chooser, Manner, Member};
 use crate::acm::rules::share::shares;
-use crate::acm::rules::{Action, Content, Persistence, Rule};
-use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, default_group};
+use crate::acm::rules::{Content, Persistence};
+use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, TcpAbilities, default_group};
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Name, PortId, ServiceId};
 use crate::base::time::Time;
-use crate::content::rules::Ruleset;
 use crate::content::token::Keys;
 
 /// A service's slot.
@@ -41,22 +41,15 @@ pub(super) struct ServiceSlot {
     pub(super) dropped: u64,
     /// Connections refused for want of a real.
     pub(super) refused: u64,
-    /// Its rules made ready; only while it looks into what clients send.
+    /// Its rules made ready, if it looks into what clients send or did so since it is there.
     pub(super) rules: Option<Arc<Rules>>,
     /// Requests that each rule decided about.
     pub(super) hits: Vec<u64>,
+    /// What every real has that new connections may go to; `None`: to be found out anew.
+    offer: Option<TcpAbilities>,
     /// Of each group that was chosen from, its chooser; the first is the one of the default group.
     choosers: Vec<GroupChooser>,
     gone: bool,
-}
-
-/// A service's rules, made ready.
-#[derive(Debug)]
-pub(super) struct Rules {
-    /// Ready.
-    pub(super) set: Ruleset,
-    /// What they were made from.
-    source: (Arc<[Rule]>, Action),
 }
 
 /// The scheduler of one group.
@@ -198,14 +191,22 @@ impl Services {
         self.bindings.iter().skip(1).flatten()
     }
 
-    /// A service is new or changed.
-    pub(super) fn put_service(&mut self, row: &Arc<Service>) {
-        if let Some(slot) = self.find(&row.key) {
-            self.service_mut(slot).take_row(row);
-            return;
+    /// A service is new or changed, with its rules if it needs them.
+    pub(super) fn put_service(&mut self, row: &Arc<Service>, rules: Option<&Arc<Rules>>) {
+        let slot = match self.find(&row.key) {
+            Some(slot) => {
+                self.service_mut(slot).take_row(row);
+                slot
+            }
+            None => {
+                let slot = insert(&mut self.services, &mut self.free_services, ServiceSlot::new(row));
+                self.by_key.insert(row.key, slot);
+                slot
+            }
+        };
+        if let Some(rules) = rules {
+            self.service_mut(slot).take_rules(rules);
         }
-        let slot = insert(&mut self.services, &mut self.free_services, ServiceSlot::new(row));
-        self.by_key.insert(row.key, slot);
     }
 
     /// A service has left the table.
@@ -231,6 +232,7 @@ impl Services {
         let binding = self.binding_mut(slot);
         // A MAC once known stays for the flows there are, also while checks run anew.
         binding.mac = row.observed.mac.or(binding.mac);
+        binding.has_clock = row.observed.tcp.map(|tcp| tcp.timestamps).or(binding.has_clock);
         binding.max_conns = row.will.max_conns.unwrap_or(u32::MAX);
         binding.draining = match row.will.admin {
             AdminState::Draining { since, .. } => Some(since),
@@ -372,7 +374,7 @@ impl Services {
 
 impl ServiceSlot {
     fn new(row: &Arc<Service>) -> ServiceSlot {
-        let mut slot = ServiceSlot {
+        ServiceSlot {
             addr: row.key.addr.into(),
             socket: row.key.addr,
             id: row.id,
@@ -383,19 +385,18 @@ impl ServiceSlot {
             refused: 0,
             rules: None,
             hits: Vec::new(),
+            offer: None,
             // Without rules only the group `default` receives traffic.
             choosers: vec![GroupChooser::new(default_group())],
             gone: false,
-        };
-        slot.make_rules();
-        slot
+        }
     }
 
     fn take_row(&mut self, row: &Arc<Service>) {
         self.row = Arc::clone(row);
+        self.offer = None;
         self.choosers.iter_mut().for_each(|chooser| chooser.is_stale = true);
         self.choosers.retain(|chooser| row.groups.contains_key(&chooser.group) || chooser.group == default_group());
-        self.make_rules();
     }
 
     /// True if new connections are looked into.
@@ -403,28 +404,30 @@ impl ServiceSlot {
         self.row.content != Content::None
     }
 
-    /// Makes the rules ready, if they are in force and have changed. Counts go with the names of rules. A service that
-    /// once looked into requests keeps them ready: connections that began so keep their mode.
-    fn make_rules(&mut self) {
-        if self.rules.is_none() && !self.looks_into_new() {
+    /// What every real has that new connections may go to, whichever its group: the switch can promise no more before it
+    /// knows which it will be. Of a real that no check has asked everything is assumed.
+    pub(super) fn offer(&mut self) -> TcpAbilities {
+        let row = &self.row;
+        *self.offer.get_or_insert_with(|| {
+            let all = TcpAbilities { mss: u16::MAX, scale: true, sack: true, timestamps: true };
+            let reals = row.bindings.values().filter(|binding| binding.takes_new());
+            reals.filter_map(|binding| binding.observed.tcp).fold(all, |all, real| TcpAbilities {
+                mss: all.mss.min(real.mss),
+                scale: all.scale && real.scale,
+                sack: all.sack && real.sack,
+                timestamps: all.timestamps && real.timestamps,
+            })
+        })
+    }
+
+    /// Has these rules from now on. Counts go with the names of rules.
+    fn take_rules(&mut self, rules: &Arc<Rules>) {
+        if self.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, rules)) {
             return;
         }
-        let (rules, default) = (&self.row.rules, &self.row.default_action);
-        let is_same = |known: &Arc<Rules>| Arc::ptr_eq(&known.source.0, rules) && known.source.1 == *default;
-        if self.rules.as_ref().is_some_and(is_same) {
-            return;
-        }
-        let old = self.rules.take();
-        let counted: AHashMap<&Name, u64> = old
-            .iter()
-            .flat_map(|old| old.source.0.iter())
-            .map(|rule| &rule.name)
-            .zip(self.hits.iter().copied())
-            .collect();
-        let hits = rules.iter().map(|rule| counted.get(&rule.name).copied().unwrap_or(0)).collect();
-        // Texts are bounded by the contract far below what an automaton holds; were it otherwise, the default action serves.
-        let set = Ruleset::compile(rules, default).or_else(|_| Ruleset::compile(&[], default)).ok();
-        self.rules = set.map(|set| Arc::new(Rules { set, source: (Arc::clone(rules), default.clone()) }));
+        let counted: AHashMap<&Name, u64> = self.rule_hits().collect();
+        let hits = rules.source.0.iter().map(|rule| counted.get(&rule.name).copied().unwrap_or(0)).collect();
+        self.rules = Some(Arc::clone(rules));
         self.hits = hits;
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counters::Counter;
+use super::prepare::Prepared;
 use super::{Notice, Out, Plane};
-use crate::acm::table::{ServiceChange, ServiceTable};
+use crate::acm::table::ServiceChange;
 use crate::base::addr::Mac;
 use crate::base::time::Time;
 use crate::wire::build::{self, Link};
@@ -18,7 +19,8 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Plane {
     /// Uses this table from now on: new virtual addresses are announced, drains and cuts begin.
-    pub fn take_table(&mut self, table: Arc<ServiceTable>, now: Time, out: &mut Out) {
+    pub fn take_table(&mut self, prepared: &Prepared, now: Time, out: &mut Out) {
+        let table = Arc::clone(prepared.table());
         let before = std::mem::replace(&mut self.table, Arc::clone(&table));
         for vip in table.vips_since(&before) {
             if let IpAddr::V4(vip) = vip {
@@ -27,13 +29,13 @@ impl Plane {
             }
         }
         for change in table.services_since(&before) {
-            self.take_service(change, out);
+            self.take_service(change, prepared, out);
         }
         self.announcements.make_contiguous().sort_by_key(|(at, _)| *at);
         self.announce(now, out);
     }
 
-    fn take_service(&mut self, change: ServiceChange<'_>, out: &mut Out) {
+    fn take_service(&mut self, change: ServiceChange<'_>, prepared: &Prepared, out: &mut Out) {
         for binding in change.bindings() {
             match (binding.old, binding.new) {
                 (_, Some(row)) => {
@@ -55,7 +57,7 @@ impl Plane {
             }
         }
         match (change.old, change.new) {
-            (_, Some(row)) => self.services.put_service(row),
+            (_, Some(row)) => self.services.put_service(row, prepared.rules(&row.key)),
             (Some(gone), None) => self.services.remove_service(&gone.key),
             (None, None) => {}
         }

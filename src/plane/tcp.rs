@@ -149,6 +149,13 @@ pub fn follow(state: &mut TcpState, numbers: &mut TcpNumbers, side: Side, segmen
     Meaning::Ordinary
 }
 
+/// Whether the SYN on the ends of a connection that is over is one from its past, come late, and not another connection's:
+/// its number is one that the connection has used (RFC 9293, section 3.10.7.4, TIME-WAIT; RFC 6528 makes new ones higher).
+/// One that was refused has used none but its own.
+pub(super) fn is_of_the_past(numbers: &TcpNumbers, syn: &Tcp) -> bool {
+    (2..=PLAUSIBLE as i32).contains(&Seq(numbers.client_next).after(syn.seq))
+}
+
 /// The client acknowledges the server's SYN; `client_ack` is the number after it from the SYN-ACK on.
 fn acknowledges_syn(numbers: &TcpNumbers, segment: &Tcp) -> bool {
     segment.flags.contains(TcpFlags::ACK)

@@ -1,4 +1,4 @@
-//! Publishing: the table in force, and the acknowledgement that every worker uses it.
+//! Publishing: the table in force, made ready for workers once, and the acknowledgement that every worker uses it.
 //!
 //! A worker asks for the generation once per batch, one plain atomic load, and fetches the table only when it
 //! changed. A worker parked in poll counts as switched: it reloads after waking and before its first frame.
@@ -15,11 +15,12 @@ use tokio::sync::Notify;
 
 use crate::acm::table::ServiceTable;
 use crate::base::id::Generation;
+use crate::plane::prepare::Prepared;
 
 /// The table in force and how far each worker has taken it up.
 #[derive(Debug)]
 pub struct Publication {
-    table: ArcSwap<ServiceTable>,
+    prepared: ArcSwap<Prepared>,
     generation: AtomicU64,
     seats: Box<[Seat]>,
     /// Publishers that wait for a running worker; workers notify only if there are any.
@@ -38,7 +39,7 @@ impl Publication {
     /// An empty table for this many workers, all parked until they start.
     pub fn new(workers: usize) -> Publication {
         Publication {
-            table: ArcSwap::default(),
+            prepared: ArcSwap::default(),
             generation: AtomicU64::new(0),
             seats: (0..workers).map(|_| Seat { parked: AtomicBool::new(true), seen: AtomicU64::new(0) }).collect(),
             waiting: AtomicUsize::new(0),
@@ -48,13 +49,14 @@ impl Publication {
 
     /// The table in force.
     pub fn table(&self) -> Arc<ServiceTable> {
-        self.table.load_full()
+        Arc::clone(self.prepared.load().table())
     }
 
-    /// Puts a table in force. Publishers take turns (the control's lock); generations grow.
+    /// Makes a table ready and puts it in force. Publishers take turns (the control's lock); generations grow.
     pub fn publish(&self, table: Arc<ServiceTable>) {
         let generation = table.generation();
-        self.table.store(table);
+        let prepared = self.prepared.load().after(table);
+        self.prepared.store(Arc::new(prepared));
         self.generation.store(generation.0, SeqCst);
     }
 
@@ -82,8 +84,8 @@ impl Publication {
     }
 
     /// For a worker, once per batch: the table, if it changed since `known`.
-    pub fn newer_than(&self, known: Generation) -> Option<Arc<ServiceTable>> {
-        (self.generation.load(SeqCst) != known.0).then(|| self.table.load_full())
+    pub fn newer_than(&self, known: Generation) -> Option<Arc<Prepared>> {
+        (self.generation.load(SeqCst) != known.0).then(|| self.prepared.load_full())
     }
 
     /// For a worker: it uses this generation now.
@@ -149,7 +151,7 @@ mod tests {
         let mut answer = std::pin::pin!(publication.acknowledged(Generation(1)));
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(answer.as_mut().poll(&mut context), Poll::Pending, "worker 1 runs on the old table");
-        assert_eq!(publication.newer_than(Generation(0)).unwrap().generation(), Generation(1));
+        assert_eq!(publication.newer_than(Generation(0)).unwrap().table().generation(), Generation(1));
         publication.take_up(1, Generation(1));
         assert_eq!(answer.as_mut().poll(&mut context), Poll::Ready(()));
     }

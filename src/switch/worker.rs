@@ -218,9 +218,9 @@ impl Worker {
     }
 
     fn take_up(&mut self, now: Time) {
-        let Some(table) = self.publication.newer_than(self.generation) else { return };
-        self.generation = table.generation();
-        self.plane.take_table(table, now, &mut self.out);
+        let Some(prepared) = self.publication.newer_than(self.generation) else { return };
+        self.generation = prepared.table().generation();
+        self.plane.take_table(&prepared, now, &mut self.out);
         self.publication.take_up(0, self.generation);
     }
 

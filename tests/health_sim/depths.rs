@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use acm_switch::acm::words::{Health, HealthDepth, HealthProfile, HttpCheck};
+use acm_switch::acm::words::{Health, HealthDepth, HealthProfile, HttpCheck, TcpAbilities};
 use acm_switch::base::addr::{Mac, Protocol};
+use acm_switch::base::id::BindingId;
 use acm_switch::base::span::Span;
 use acm_switch::base::time::Time;
+use etherparse::TcpOptionElement;
 
 use crate::world::{Port, Real, World};
 
@@ -51,6 +53,29 @@ fn each_depth_goes_no_deeper() {
         assert_eq!(world.says(1), "passing");
         assert_eq!((world.real(1).saw("echo"), world.real(1).saw("syn")), (echo, syn), "{:?}", profile.depth);
     }
+}
+
+#[test]
+fn what_a_reals_tcp_has_is_learnt_from_its_answer() {
+    let mut world = World::with(Port::Open);
+    world.watch(1, Protocol::Tcp, &HealthProfile::default());
+    world.run(2 * MS);
+    let tcp = |world: &World| world.told[&BindingId(1)].tcp;
+    let nothing = TcpAbilities { mss: 536, scale: false, sack: false, timestamps: false };
+    assert_eq!(tcp(&world), Some(nothing));
+    world.real(1).options = vec![
+        TcpOptionElement::MaximumSegmentSize(1400),
+        TcpOptionElement::WindowScale(7),
+        TcpOptionElement::SelectiveAcknowledgementPermitted,
+        TcpOptionElement::Timestamp(1, 2),
+    ];
+    world.run(2 * SEC);
+    assert_eq!(tcp(&world), Some(TcpAbilities { mss: 1400, scale: true, sack: true, timestamps: true }));
+    world.real(1).port = Port::Silent;
+    world.run(20 * SEC);
+    assert!(world.says(1).starts_with("failing"));
+    assert!(world.findings.iter().all(|(_, finding)| (finding.health == Health::Passing) == finding.tcp.is_some()));
+    assert_eq!(world.real(1).offered, ["mss 1460", "sack", "clocks", "scale"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use acm_switch::health::{BURST, Checks, Finding, HealthConfig, Target};
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, LinkSlice, NetSlice, PacketBuilder, SlicedPacket,
-    TcpSlice, TransportSlice,
+    TcpOptionElement, TcpSlice, TransportSlice,
 };
 
 pub(crate) const SWITCH_MAC: Mac = Mac([2, 0xac, 0, 0, 0, 1]);
@@ -46,8 +46,12 @@ pub(crate) struct Real {
     pub(crate) echo: bool,
     pub(crate) port: Port,
     pub(crate) delay: Duration,
+    /// What its SYN-ACKs say.
+    pub(crate) options: Vec<TcpOptionElement>,
     /// Frames seen, by kind.
     pub(crate) seen: BTreeMap<&'static str, u32>,
+    /// What the last SYN offered.
+    pub(crate) offered: Vec<&'static str>,
     /// The client ports whose request was answered.
     answered: HashSet<u16>,
 }
@@ -62,7 +66,9 @@ impl Real {
             echo: true,
             port,
             delay: Duration::from_micros(200),
+            options: vec![],
             seen: BTreeMap::new(),
+            offered: vec![],
             answered: HashSet::new(),
         }
     }
@@ -153,6 +159,16 @@ impl Real {
 
     fn tcp(&mut self, tcp: &TcpSlice<'_>, quoted: &[u8]) -> Vec<Vec<u8>> {
         let (client, next) = (tcp.source_port(), tcp.sequence_number().wrapping_add(1));
+        if tcp.syn() {
+            let name = |option| match option {
+                TcpOptionElement::MaximumSegmentSize(1460) => Some("mss 1460"),
+                TcpOptionElement::WindowScale(_) => Some("scale"),
+                TcpOptionElement::SelectiveAcknowledgementPermitted => Some("sack"),
+                TcpOptionElement::Timestamp(..) => Some("clocks"),
+                _ => None,
+            };
+            self.offered = tcp.options_iterator().filter_map(|option| name(option.expect("sound options"))).collect();
+        }
         let segment = |seq: u32| self.ip().tcp(8080, client, seq, 4096);
         const ISN: u32 = 0xffff_fff0;
         if tcp.rst() {
@@ -162,7 +178,9 @@ impl Real {
         }
         if tcp.syn() {
             let answer = match self.port {
-                Port::Open | Port::Http { .. } => vec![written(segment(ISN).syn().ack(next), &[])],
+                Port::Open | Port::Http { .. } => {
+                    vec![written(segment(ISN).syn().ack(next).options(&self.options).unwrap(), &[])]
+                }
                 Port::Closed => vec![written(segment(0).rst().ack(next), &[])],
                 Port::Silent => vec![],
                 Port::Lying => vec![

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acm_switch::acm::rules::{Action, Condition, Content, Rule, Strangers, Switching, TextMatch};
-use acm_switch::acm::words::Refusal;
+use acm_switch::acm::words::{Refusal, TcpAbilities};
 use acm_switch::plane::Verdict;
 use acm_switch::plane::counters::Counter;
 
@@ -90,6 +90,55 @@ pub const ROWS: &[Row] = &[
         let syn = rig.heard_one(1);
         assert_eq!((syn.mss, syn.scale, syn.sack_permitted), (Some(1288), Some(9), true), "room for timestamps");
         assert_eq!(syn.clocks, Some((5001, 0)));
+    }),
+    ("no more is offered than every server has", || {
+        let all = TcpAbilities { mss: 1460, scale: true, sack: true, timestamps: true };
+        let least = TcpAbilities { mss: 1000, ..all };
+        let tiny = TcpAbilities { mss: 200, ..all };
+        let no_scale = TcpAbilities { scale: false, ..all };
+        let no_sack = TcpAbilities { sack: false, ..all };
+        let no_clock = TcpAbilities { timestamps: false, ..all };
+        let syn = Seg {
+            mss: Some(1460),
+            scale: Some(9),
+            sack_permitted: true,
+            clocks: Some((5000, 0)),
+            ..seg(C, VIP80, "S", 100, 0, "")
+        };
+        // Of one server nothing is known.
+        for (real, mss, scale, sack, has_clock) in [
+            (None, 1460, true, true, true),
+            (Some(all), 1460, true, true, true),
+            (Some(least), 1000, true, true, true),
+            (Some(tiny), 536, true, true, true),
+            (Some(no_scale), 1460, false, true, true),
+            (Some(no_sack), 1460, true, false, true),
+            (Some(no_clock), 1460, false, false, false),
+        ] {
+            let mut rig = Rig::content(2);
+            rig.bind(VIP80, R1, 1, |binding| binding.observed.tcp = real);
+            rig.settle();
+            let answer = rig.shake(syn.clone());
+            let offered = (answer.mss, answer.scale, answer.sack_permitted, answer.clocks.is_some());
+            assert_eq!(offered, (Some(mss), scale.then_some(7), sack, has_clock), "{real:?}");
+            // Who takes no new connections does not count.
+            rig.drain(VIP80, R1, 1);
+            rig.settle();
+            let again = rig.shake(Seg { seq: 500, ..syn.clone() });
+            assert_eq!((again.mss, again.scale, again.sack_permitted), (Some(1460), Some(7), true), "{real:?}");
+        }
+    }),
+    ("what a client was not offered it has not", || {
+        let mut rig = Rig::content(1);
+        let no_scale = TcpAbilities { mss: 1460, scale: false, sack: true, timestamps: true };
+        rig.bind(VIP80, R1, 1, |binding| binding.observed.tcp = Some(no_scale));
+        rig.settle();
+        let syn = Seg { scale: Some(9), clocks: Some((5000, 0)), ..seg(C, VIP80, "S", 100, 0, "") };
+        let answer = rig.shake(syn);
+        let (first, echo) = (answer.seq.wrapping_add(1), answer.clocks.unwrap().0);
+        rig.c(Seg { clocks: Some((5001, echo)), window: 1000, ..seg(C, VIP80, "PA", 101, first, GET) });
+        let syn = rig.heard_one(1);
+        assert_eq!((syn.scale, syn.window, syn.clocks), (None, 1000, Some((5001, 0))));
     }),
     ("only the next byte and a good cookie make a connection", || {
         let mut rig = Rig::content(1);
@@ -284,6 +333,29 @@ pub const ROWS: &[Row] = &[
         assert!(heard.iter().any(|(port, said)| (*port, said.flags.as_str()) == (0, "RA")), "{heard:?}");
         rig.pass(Duration::from_secs(6));
         assert_eq!((rig.plane.content_connections(), rig.plane.flows()), (0, 0));
+    }),
+    ("a client that asks at a closed window whether its server is there hears that it is not", || {
+        let mut rig = Rig::content(1);
+        let (first, port) = spliced(&mut rig, GET);
+        let mut end = 101 + GET.len() as u32;
+        let part = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n";
+        rig.s(port, seg(R1, C, "PA", 7000, end, part));
+        let behind = first.wrapping_add(part.len() as u32);
+        let more = "y".repeat(1024);
+        for _ in 0..16 {
+            rig.c(seg(C, VIP80, "A", end, behind, &more));
+            end += 1024;
+        }
+        let told = rig.heard().pop().unwrap().1;
+        assert_eq!((told.ack, told.window), (end, 0));
+        // The server has reset meanwhile, and nobody has heard of it.
+        rig.c(seg(C, VIP80, "A", end, behind, "y"));
+        let asked = rig.heard().into_iter().find(|(by, _)| *by == u16::from(port)).unwrap().1;
+        let next = 7000 + part.len() as u32;
+        assert_eq!((asked.seq, asked.ack, asked.data.len()), (100 + GET.len() as u32, next, 0));
+        rig.s(port, seg(R1, C, "R", next, 0, ""));
+        assert!(rig.heard().iter().any(|(port, said)| *port == 0 && said.flags == "R" && said.seq == behind));
+        assert_eq!(rig.live(1), 0);
     }),
     ("a bare acknowledgement from behind a gap is not answered", || {
         let mut rig = Rig::content(1);

@@ -11,6 +11,7 @@ use acm_switch::acm::words::*;
 use acm_switch::base::addr::{Mac, Protocol};
 use acm_switch::base::id::{BindingId, PortId, ServiceId};
 use acm_switch::base::time::Time;
+use acm_switch::plane::prepare::Prepared;
 use acm_switch::plane::{Notice, Out, Plane, PlaneConfig, Verdict};
 use acm_switch::wire::frame::{Batch, Checksum, Egress, FrameBuf, Gso, Offload};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
@@ -149,6 +150,7 @@ pub struct Rig {
     twin: Twin,
     pub now: Time,
     pub table: ServiceTable,
+    prepared: Prepared,
     pub notices: Vec<Notice>,
     pub sent: Vec<Sent>,
     /// Kept, so that a hundred thousand frames do not make a hundred thousand.
@@ -175,6 +177,7 @@ impl Rig {
             twin: Twin { plane: Plane::new(config), out: Out::new() },
             now: Time::from_secs(1),
             table: ServiceTable::default(),
+            prepared: Prepared::default(),
             notices: vec![],
             sent: vec![],
             out: None,
@@ -260,7 +263,7 @@ impl Rig {
                 lease: None,
                 health: Arc::default(),
             },
-            observed: Observed { health: Health::Passing, mac: Some(server_mac(port)), lapsed: false },
+            observed: Observed { health: Health::Passing, mac: Some(server_mac(port)), lapsed: false, tcp: None },
         });
         set(&mut binding);
         let mut draft = self.table.edit();
@@ -283,9 +286,9 @@ impl Rig {
     fn publish(&mut self, table: ServiceTable) {
         self.table = table.clone();
         let mut out = self.out.take().unwrap_or_default();
-        let table = Arc::new(table);
-        self.twin.plane.take_table(Arc::clone(&table), self.now, &mut self.twin.out);
-        self.plane.take_table(table, self.now, &mut out);
+        self.prepared = self.prepared.after(Arc::new(table));
+        self.twin.plane.take_table(&self.prepared, self.now, &mut self.twin.out);
+        self.plane.take_table(&self.prepared, self.now, &mut out);
         self.collect(out);
     }
 

@@ -339,6 +339,27 @@ pub const ROWS: &[Row] = &[
         rig.one_tcp(2, tcp(C, "10.0.0.12:8080", "S", 9000, 0, 0), CLIENT, server_mac(2));
         rig.moved(&["verdict.forwarded", "flow.reused", "flow.inserted"]);
     }),
+    ("a SYN that comes late does not begin its connection anew", || {
+        let mut rig = Rig::web(2);
+        rig.established(C);
+        rig.client(tcp(C, V, "PA", 101, 501, 1000));
+        rig.client(tcp(C, V, "FA", 1101, 501, 0));
+        rig.server(1, tcp(R, C, "FA", 501, 1102, 0));
+        rig.settle();
+        rig.client(tcp(C, V, "S", 100, 0, 0));
+        rig.nothing_sent();
+        rig.moved(&["verdict.dropped", "drop.old_syn"]);
+        rig.client(tcp(C, V, "A", 1102, 502, 0));
+        rig.one_tcp(1, tcp(C, R, "A", 1102, 502, 0), CLIENT, server_mac(1));
+    }),
+    ("who was refused may try again at once, with the same number", || {
+        let mut rig = Rig::web(2);
+        rig.client(tcp(C, V, "S", 100, 0, 0));
+        rig.server(1, tcp(R, C, "RA", 0, 101, 0));
+        rig.settle();
+        rig.client(tcp(C, V, "S", 100, 0, 0));
+        rig.one_tcp(2, tcp(C, "10.0.0.12:8080", "S", 100, 0, 0), CLIENT, server_mac(2));
+    }),
     ("an exact RST ends a connection", || {
         let mut rig = Rig::web(1);
         rig.established(C);

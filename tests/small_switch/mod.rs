@@ -152,6 +152,7 @@ impl Inner {
             health: if passes { Health::Passing } else { Health::Unknown("waiting for an ARP reply".into()) },
             mac: passes.then(|| "02:00:00:00:00:0b".parse().unwrap()),
             lapsed: false,
+            tcp: None,
         };
         let id = old.as_ref().map_or_else(|| BindingId(self.next_id()), |old| old.id);
         let binding = match &old {

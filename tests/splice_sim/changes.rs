@@ -49,7 +49,13 @@ impl Bond {
             lease: None,
             health: Arc::default(),
         };
-        let observed = Observed { health: Health::Passing, mac: Some(server_mac(n)), lapsed: false };
+        let tcp = place.is_known.then_some(TcpAbilities {
+            mss: (place.manner.frame_max - 54) as u16,
+            scale: place.manner.scale,
+            sack: true,
+            timestamps: place.manner.timestamps,
+        });
+        let observed = Observed { health: Health::Passing, mac: Some(server_mac(n)), lapsed: false, tcp };
         let real = SocketAddr::from((server_ip(n), 8080));
         let id = BindingId(n as u64 + 1);
         let binding = Binding { id, real, will, observed };

@@ -15,7 +15,7 @@ use super::dialogue::{Ending, Errand};
 use super::raw::{Raw, Style};
 use super::road::Trouble;
 use super::seeds::{
-    PATIENT, all_seeds, ask, carrier, changes, errand, manner, place, run, seed_to_replay, style, trouble,
+    PATIENT, all_seeds, ask, carrier, changes, errand, manner, narrow, place, run, seed_to_replay, style, trouble,
 };
 use super::talk::{Ask, AskId, Body, Due};
 use super::world::{PORT, Place, Plan, VIP, World, client_mac, plain_service};
@@ -211,6 +211,7 @@ pub(crate) fn content(seed: u64) -> Plan {
         hashes: if may_be_refused || first_only { |_| false } else { |path| path.contains("/hash/") },
         places,
         service: service(switching),
+        narrow: narrow(coins),
         in_batches: coins.bool(),
         whole: coins.bool(),
     }
@@ -252,6 +253,8 @@ fn everything_happens_in_some_world() {
         "content.conflict",
         "drop.content_gap",
         "flow.expired",
+        "icmp.translated",
+        "content.made_smaller",
     ] {
         assert!(sums.get(name).is_some_and(|sum| *sum > 0), "{name} never happened");
     }
@@ -281,6 +284,7 @@ fn half_a_head_is_held_until_the_deadline() {
     let plan = Plan {
         patience: deadline,
         front: Trouble::NONE,
+        narrow: (None, None),
         back: Trouble::NONE,
         clients,
         places,

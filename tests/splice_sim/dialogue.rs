@@ -24,6 +24,8 @@ pub(crate) struct Errand {
     pub(crate) ending: Ending,
     /// A server may reset the connection.
     pub(crate) may_be_reset: bool,
+    /// Nobody may tell it that its connection has been ended.
+    pub(crate) may_hear_nothing: bool,
     /// The switch may say that there is no server.
     pub(crate) may_be_refused: bool,
     /// The switch may find that a head took too long.

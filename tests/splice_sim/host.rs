@@ -12,6 +12,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
+use super::narrow::{self, TooBig};
 use super::segment::{ACK, FIN, Parts, RST, SYN, be16, be32, nonsense, parts, seal};
 
 thread_local! {
@@ -41,6 +42,9 @@ pub(crate) struct Host {
     pub(crate) sockets: SocketSet<'static>,
     queues: Queues,
     manner: Manner,
+    ip: [u8; 4],
+    /// The largest packet that fits its path, as far as it has heard.
+    path_max: usize,
     /// The byte behind the last one sent, of each connection.
     sent: BTreeMap<Way, u32>,
     /// Nonsense that it was sent.
@@ -54,7 +58,16 @@ impl Host {
         config.random_seed = seed_for(manner.first_isn);
         let mut interface = Interface::new(config, &mut queues, instant(now));
         interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(ip.into(), 8)).expect("room for one"));
-        Host { interface, sockets: SocketSet::new(vec![]), queues, manner, sent: BTreeMap::new(), wrong: vec![] }
+        Host {
+            interface,
+            sockets: SocketSet::new(vec![]),
+            queues,
+            manner,
+            ip: ip.octets(),
+            path_max: 1500,
+            sent: BTreeMap::new(),
+            wrong: vec![],
+        }
     }
 
     fn socket(&self) -> tcp::Socket<'static> {
@@ -92,6 +105,9 @@ impl Host {
     }
 
     pub(crate) fn hear(&mut self, mut frame: Vec<u8>, now: Time) {
+        if let Some(error) = narrow::read(&frame) {
+            return self.hear_too_big(error);
+        }
         let clock = self.manner.timestamps.then(|| self.clock(now));
         self.wrong.extend(nonsense(&frame, clock));
         self.open_closed_window(&mut frame);
@@ -104,6 +120,16 @@ impl Host {
         }
     }
 
+    /// What it sent was too big for a router. It must be something that it did send.
+    fn hear_too_big(&mut self, error: TooBig) {
+        let way = (u32::from_be_bytes(error.to.0), error.to.1, error.from.1);
+        let next = self.sent.get(&way).filter(|_| error.from.0 == self.ip);
+        if next.is_none_or(|next| !(1..1 << 20).contains(&next.wrapping_sub(error.seq))) {
+            self.wrong.push(format!("{error:?}, but {next:?} is next"));
+        }
+        self.path_max = self.path_max.min(error.mtu);
+    }
+
     /// Lets TCP work.
     pub(crate) fn work(&mut self, now: Time) {
         CLOCK.set(self.clock(now));
@@ -112,7 +138,7 @@ impl Host {
 
     /// What it has sent.
     pub(crate) fn sent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let (sent, scale) = (&mut self.sent, self.manner.scale);
+        let (sent, scale, path_max) = (&mut self.sent, self.manner.scale, self.path_max);
         self.queues
             .outbound
             .drain(..)
@@ -122,6 +148,7 @@ impl Host {
                 }
                 frame
             })
+            .flat_map(move |frame| narrow::fitted(frame, path_max))
             .inspect(|frame| {
                 let Some(at) = parts(frame) else { return };
                 let length = (at.end - at.payload) as u32 + u32::from(at.flags & (SYN | FIN) != 0);

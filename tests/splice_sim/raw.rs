@@ -12,6 +12,7 @@ use acm_switch::base::time::Time;
 use etherparse::PacketBuilder;
 
 use super::dialogue::{Dialogue, Ending, Errand, Fate};
+use super::narrow::{self, TooBig};
 use super::segment::{ACK, FIN, RST, SYN, be16, be32, is_right, nonsense, parts, read_options};
 
 /// What its SYN offers, and how it sends.
@@ -87,6 +88,8 @@ pub(crate) struct Raw {
     heard: Time,
     uses_timestamps: bool,
     uses_sack: bool,
+    /// The largest packet that fits its path, as far as it has heard.
+    path_max: usize,
     outbox: Vec<Vec<u8>>,
 }
 
@@ -124,13 +127,15 @@ impl Raw {
             heard: Time::ZERO,
             uses_timestamps: false,
             uses_sack: false,
+            path_max: 1500,
             outbox: vec![],
         }
     }
 
     /// What it has sent.
     pub(crate) fn sent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.outbox.drain(..)
+        let path_max = self.path_max;
+        self.outbox.drain(..).flat_map(move |frame| narrow::fitted(frame, path_max))
     }
 
     /// True while it remembers the connection.
@@ -304,8 +309,8 @@ impl Raw {
         self.resends += 1;
         self.resend_at = Some(now + RESEND * (1 << self.resends.min(6)));
         match self.state {
-            // After as many as a host sends, it gives up.
-            _ if self.resends > 12 => {
+            // After a quarter of an hour, as Linux, it gives up.
+            _ if self.resends > 25 => {
                 self.dialogue.read(now, true, true);
                 self.leave();
             }
@@ -327,6 +332,9 @@ impl Raw {
     pub(crate) fn hear(&mut self, frame: &[u8], now: Time) {
         if frame[12..14] == [8, 6] && frame[21] == 1 && frame[38..42] == self.ends.0.0.octets() {
             return self.answer_arp(frame);
+        }
+        if let Some(error) = narrow::read(frame) {
+            return self.hear_too_big(error);
         }
         let Some(at) = parts(frame) else { return };
         let own_port = self.ends.0.1;
@@ -354,6 +362,16 @@ impl Raw {
         if self.state == Some(State::Open) {
             self.say(now);
         }
+    }
+
+    /// What it sent was too big for a router. It must be something that it did send.
+    fn hear_too_big(&mut self, error: TooBig) {
+        let ends = |(ip, port): (Ipv4Addr, u16)| (ip.octets(), port);
+        let is_its = error.from == ends(self.ends.0) && error.to == ends(self.ends.1);
+        if !is_its || error.seq.wrapping_sub(self.style.isn) as usize > self.sent + 1 {
+            self.dialogue.wrong.push(format!("{error:?}, but {} is next", self.number(self.sent)));
+        }
+        self.path_max = self.path_max.min(error.mtu);
     }
 
     /// A segment of a connection that this host knows nothing of.

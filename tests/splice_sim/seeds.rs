@@ -130,12 +130,19 @@ pub(crate) fn errand(client: u32, asks: Vec<Ask>, coins: &mut fastrand::Rng) -> 
         starts: Time::from_millis(1010 + u64::from(client) * coins.u64(0..300)),
         ending,
         may_be_reset: false,
+        may_hear_nothing: false,
         may_be_refused: false,
         may_be_late: false,
         anything_goes: false,
         cookies: Cookies::None,
         leaving: vec![],
     }
+}
+
+/// Most paths take what Ethernet takes.
+pub(crate) fn narrow(coins: &mut fastrand::Rng) -> (Option<usize>, Option<usize>) {
+    let mut side = || if coins.u8(0..6) == 0 { Some([600, 1000, 1400][coins.usize(0..3)]) } else { None };
+    (side(), side())
 }
 
 /// Some bindings, from the one of this number on, are removed, by force or not, and most of them come back.
@@ -155,7 +162,7 @@ pub(crate) fn changes(first: usize, places: &[Place], coins: &mut fastrand::Rng)
 }
 
 pub(crate) fn place(group: &'static str, coins: &mut fastrand::Rng) -> Place {
-    Place { group, manner: manner(coins), is_absent: false, is_shut: false, aborts: None }
+    Place { group, manner: manner(coins), is_known: coins.bool(), is_absent: false, is_shut: false, aborts: None }
 }
 
 /// An L4 service: whoever answers first answers all.
@@ -170,12 +177,15 @@ fn plain(seed: u64) -> Plan {
     let changes = if places.len() > 1 && coins.u8(0..4) == 0 { changes(1, &places, coins) } else { vec![] };
     let is_cut = changes.iter().any(|(.., change)| *change == Change::Cut);
     let may_be_reset = places[0].aborts.is_some() || is_cut;
+    let (front, back) = (trouble(coins), trouble(coins));
+    // A RST is said once to who is cut, and again only to who speaks soon.
+    let may_hear_nothing = is_cut && (front.loss > 0.0 || front.late > 0.0);
     let everyone: Vec<u32> = (1..=places.len() as u32).collect();
     let clients = (0..coins.u32(1..=3)).map(|client| {
         let asks = (0..coins.u32(1..=5))
             .map(|number| ask(AskId { client, number }, Due::From(everyone.clone()), "/".into(), coins))
             .collect();
-        (Errand { may_be_reset, ..errand(client, asks, coins) }, carrier(coins))
+        (Errand { may_be_reset, may_hear_nothing, ..errand(client, asks, coins) }, carrier(coins))
     });
     Plan {
         seed,
@@ -183,12 +193,13 @@ fn plain(seed: u64) -> Plan {
         clients: clients.collect(),
         allowed: |_, places| (1..=places.len() as u32).collect(),
         hashes: |_| false,
-        front: trouble(coins),
-        back: trouble(coins),
+        front,
+        back,
         places,
         changes,
         patience: PATIENT,
         service: plain_service(),
+        narrow: narrow(coins),
         in_batches: coins.bool(),
         whole: coins.bool(),
     }

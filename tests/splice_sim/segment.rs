@@ -36,7 +36,7 @@ pub(crate) fn parts(frame: &[u8]) -> Option<Parts> {
 }
 
 /// One's complement sum, not inverted.
-fn sum(bytes: &[u8], start: u32) -> u16 {
+pub(crate) fn sum(bytes: &[u8], start: u32) -> u16 {
     let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)));
     let mut sum = words.fold(start, |sum, word| sum + word);
     while sum > 0xffff {

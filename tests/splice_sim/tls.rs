@@ -10,7 +10,9 @@ use super::client::Carrier;
 use super::dialogue::{Ending, Errand};
 use super::hello::{Hello, NAMES};
 use super::raw::Style;
-use super::seeds::{PATIENT, all_seeds, ask, carrier, changes, errand, place, run, seed_to_replay, style, trouble};
+use super::seeds::{
+    PATIENT, all_seeds, ask, carrier, changes, errand, narrow, place, run, seed_to_replay, style, trouble,
+};
 use super::talk::{Ask, AskId, Due};
 use super::world::{Place, Plan, plain_service};
 
@@ -126,6 +128,7 @@ fn tls(seed: u64) -> Plan {
         hashes: |_| false,
         places,
         service: service(),
+        narrow: narrow(coins),
         in_batches: coins.bool(),
         whole: coins.bool(),
     }

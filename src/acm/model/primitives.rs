@@ -66,7 +66,7 @@ impl World {
             lease,
             health: Arc::new(add.health.clone().unwrap_or_else(|| service.health.clone())),
         };
-        let observed = Observed { health: not_checked(), mac: None, lapsed: false };
+        let observed = Observed { health: not_checked(), mac: None, lapsed: false, tcp: None };
         service.bindings.insert(add.real, Binding { id, real: add.real, will, observed });
         self.touched = true;
         self.news.push(EventKind::Added { binding: add.key(), id });

@@ -17,6 +17,9 @@ use crate::wire::frame::{Egress, FrameBuf};
 use crate::wire::parse::{Ip, Parsed, Tcp, TcpFlags};
 use crate::wire::tcp_options::{self, Options, Timestamps};
 
+/// The least that is offered as a maximum segment size, whatever a real says: what every host takes.
+const MSS_MIN: u16 = 536;
+
 /// The largest segment the switch takes from a client: what fits Ethernet's 1,500 bytes over IPv4, and over IPv6.
 pub(super) fn own_mss(ip: std::net::IpAddr) -> u16 {
     if ip.is_ipv4() { 1460 } else { 1440 }
@@ -24,8 +27,10 @@ pub(super) fn own_mss(ip: std::net::IpAddr) -> u16 {
 
 impl Plane {
     /// A SYN that may come in: answered with a cookie. Nothing is remembered.
+    #[allow(clippy::too_many_arguments)] // see Plane::forward
     pub(in crate::plane) fn answer_syn(
         &mut self,
+        service: u32,
         frame: &mut FrameBuf,
         parsed: &Parsed,
         ip: &Ip,
@@ -34,24 +39,33 @@ impl Plane {
         out: &mut Out,
     ) -> Verdict {
         let packet = Packet::new(frame, parsed, ip, syn);
-        self.answer_with_cookie(&packet, now, out)
+        self.answer_with_cookie(service, &packet, now, out)
     }
 
-    pub(super) fn answer_with_cookie(&mut self, packet: &Packet<'_>, now: Time, out: &mut Out) -> Verdict {
+    /// Offers what the switch and every real of the service have.
+    pub(super) fn answer_with_cookie(
+        &mut self,
+        service: u32,
+        packet: &Packet<'_>,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        let reals = self.services.service_mut(service).offer();
         let (ip, syn, options) = (packet.ip, &packet.tcp, &packet.options);
         let (from, to) = ((ip.dst, syn.dst_port).into(), (ip.src, syn.src_port).into());
         let ends = Ends { client: to_endpoint(to), service: to_endpoint(from) };
         let cookies = &self.splices.cookies;
         // A SYN's window is never scaled, and the rest of the options need timestamps to be remembered by.
-        let timestamps = options.timestamps.map(|theirs| Timestamps {
-            value: cookies.stamp(&ends, options.scale, options.sack_permitted, now),
-            echo: theirs.value,
-        });
+        let (scale, sack) = (options.scale.filter(|_| reals.scale), options.sack_permitted && reals.sack);
+        let timestamps = options
+            .timestamps
+            .filter(|_| reals.timestamps)
+            .map(|theirs| Timestamps { value: cookies.stamp(&ends, scale, sack, now), echo: theirs.value });
         let has_clock = timestamps.is_some();
         let offered = tcp_options::write(&Options {
-            mss: Some(own_mss(ip.src)),
-            scale: options.scale.filter(|_| has_clock).map(|_| OWN_SCALE),
-            sack_permitted: options.sack_permitted && has_clock,
+            mss: Some(own_mss(ip.src).min(reals.mss.max(MSS_MIN))),
+            scale: scale.filter(|_| has_clock).map(|_| OWN_SCALE),
+            sack_permitted: sack && has_clock,
             timestamps,
             has_sack: false,
         });

@@ -234,7 +234,9 @@ impl Plane {
     fn pass_probe_on(&mut self, connection: &mut Connection, packet: &Packet<'_>, out: &mut Out) {
         let tcp = packet.tcp;
         let end = tcp.seq + tcp.payload;
-        if tcp.payload > 1 || (end != connection.client_next && end + 1 != connection.client_next) {
+        // Of the byte before the next, of the last one, or of the next one where there is no room for it.
+        let is_probe = [end + 1, end, end - 1].contains(&connection.client_next);
+        if tcp.payload > 1 || !is_probe {
             return;
         }
         let Some(leg) = connection.active().filter(|leg| leg.is_up).cloned() else { return };
@@ -317,8 +319,12 @@ impl Plane {
         if connection.held.is_none() {
             connection.sent = connection.client_next;
         }
+        let before = connection.client_next;
         if let Err(verdict) = self.hold(connection, packet, now, out) {
             return verdict;
+        }
+        if connection.client_next == before && is_in_order {
+            self.pass_probe_on(connection, packet, out);
         }
         self.counters.add(Counter::ContentPipelined);
         if let Err(why) = self.advance_held(connection) {
@@ -452,7 +458,7 @@ impl Plane {
         if connection.stage == Stage::Closed && packet.tcp.flags.is_initial_syn() {
             return match packet.fault() {
                 Some(fault) => Verdict::Dropped(fault),
-                None => self.answer_with_cookie(packet, now, out),
+                None => self.answer_with_cookie(connection.service, packet, now, out),
             };
         }
         self.counters.add(Counter::ContentChallenged);

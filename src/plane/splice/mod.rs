@@ -33,7 +33,7 @@
 //! passed on all the same: the server may be gone without our hearing of it.
 //!
 //! **Options.** The SYN-ACK offers a segment size of Ethernet's, and window scale, selective acknowledgements and timestamps
-//! to clients that send timestamps. The server is offered what the client has. Where it has less, windows are scaled anew
+//! to clients that send timestamps; but of all these no more than every real of the service has, as health checks found out. The server is offered what the client has. Where it has less, windows are scaled anew
 //! and the options are taken out on the way to it.
 //!
 //! **Errors.** ICMP errors are translated with the segment they quote; one about a segment of the switch's own makes its

@@ -14,13 +14,15 @@ impl Control {
     /// A health check learnt something about a binding.
     pub fn observe(&mut self, finding: &Finding, now: Time) {
         let Some((key, binding)) = self.find(finding.binding) else { return };
-        if binding.observed.health == finding.health && binding.observed.mac == finding.mac {
+        let known = &binding.observed;
+        if (&known.health, known.mac, known.tcp) == (&finding.health, finding.mac, finding.tcp) {
             return;
         }
         let from = binding.state();
         let mut seen = (*binding).clone();
         seen.observed.health = finding.health.clone();
         seen.observed.mac = finding.mac;
+        seen.observed.tcp = finding.tcp;
         let became_healthy = seen.takes_new() && !binding.takes_new();
         self.changed_state(key, from, &seen);
         self.replace(&key.service, seen);

@@ -131,7 +131,12 @@ impl Control {
                 lease: lease(add, now),
                 health: shared(add.health.as_ref(), &service.health),
             },
-            observed: Observed { health: Health::Unknown("not checked yet".into()), mac: None, lapsed: false },
+            observed: Observed {
+                health: Health::Unknown("not checked yet".into()),
+                mac: None,
+                lapsed: false,
+                tcp: None,
+            },
         };
         self.draft.put_binding(&key.service, binding.clone())?;
         self.next_binding += 1;
