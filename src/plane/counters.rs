@@ -112,6 +112,8 @@ counters! {
     ContentImplausible = "drop.content_implausible",
     /// A server's segment behind a gap, where every byte must be read.
     ContentGap = "drop.content_gap",
+    /// Handshakes that got no answer, and datagrams, whose real had failed: given to another.
+    FlowMoved = "flow.moved",
     /// SYNs of content services answered with a cookie.
     CookieSent = "content.cookie_sent",
     /// Content connections made: a good cookie came back.

@@ -116,6 +116,10 @@ impl Plane {
                 }
                 return self.reuse(frame, parsed, ip, id, now, out);
             }
+            if is_opening && self.is_forsaken(id) {
+                return self.move_on(frame, parsed, ip, id, now, out);
+            }
+            let flow = self.flows.get_mut(id);
             if is_opening && flow.state == TcpState::SynSent {
                 // The SYN again: never tossed again. A client that gave up and tries from the same port has other numbers.
                 flow.tcp = super::tcp::first_syn(segment);
@@ -143,6 +147,8 @@ impl Plane {
                 Side::Client => self.readmit(frame, parsed, ip, now, out),
                 Side::Server => Verdict::Dropped(Counter::NoFlow),
             };
+        } else if side == Side::Client && self.is_forsaken(id) {
+            return self.move_on(frame, parsed, ip, id, now, out);
         } else {
             self.flows.get_mut(id).seen = tick(now);
         }
@@ -189,6 +195,30 @@ impl Plane {
     fn is_worn_out(&self, id: FlowId, now: Time) -> bool {
         let flow = self.flows.get(id);
         flow.protocol == Protocol::Udp && self.is_over(id, now)
+    }
+
+    /// A flow that has nothing yet to lose by another real while its own has failed: a handshake without an answer, or
+    /// datagrams. A real that was removed keeps what it has until it is drained, failed or not.
+    fn is_forsaken(&self, id: FlowId) -> bool {
+        let flow = self.flows.get(id);
+        let binding = self.services.binding(flow.binding);
+        matches!(flow.state, TcpState::SynSent | TcpState::NotTcp) && binding.is_failing && binding.draining.is_none()
+    }
+
+    /// The client's next packet goes to another real, if one takes it; what the failed one may still answer to is not
+    /// passed on.
+    fn move_on(
+        &mut self,
+        frame: &mut FrameBuf,
+        parsed: &Parsed,
+        ip: &Ip,
+        id: FlowId,
+        now: Time,
+        out: &mut Out,
+    ) -> Verdict {
+        self.counters.add(Counter::FlowMoved);
+        self.remove_flow(id, out);
+        self.readmit(frame, parsed, ip, now, out)
     }
 
     /// A SYN on the tuple of a closed connection begins a new one.

@@ -73,10 +73,10 @@ impl Plane {
             || egress == frame.ingress
             || match flow.state {
                 TcpState::Established | TcpState::ClientClosed | TcpState::ServerClosed => false,
-                // A datagram may find its flow worn out.
+                // A datagram may find its flow worn out, or its real failed.
                 TcpState::NotTcp => {
                     let idle = tick(now).wrapping_sub(flow.seen);
-                    binding.draining.is_some() || idle > ticks(self.config.timeouts.udp)
+                    binding.draining.is_some() || binding.is_failing || idle > ticks(self.config.timeouts.udp)
                 }
                 TcpState::SynSent
                 | TcpState::SynReceived

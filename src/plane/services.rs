@@ -16,7 +16,7 @@ use super::prepare::Rules;
 use super::schedule::{Chooser, Manner, Member};
 use crate::acm::rules::share::shares;
 use crate::acm::rules::{Content, Persistence};
-use crate::acm::words::{AdminState, Binding, Scheduler, Service, ServiceKey, TcpAbilities, default_group};
+use crate::acm::words::{AdminState, Binding, Health, Scheduler, Service, ServiceKey, TcpAbilities, default_group};
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Name, PortId, ServiceId};
 use crate::base::time::Time;
@@ -97,6 +97,8 @@ pub(super) struct BindingSlot {
     pub(super) max_conns: u32,
     /// Since when it has been draining.
     pub(super) draining: Option<Time>,
+    /// Its checks found it failed.
+    pub(super) is_failing: bool,
     /// How many were cut so far, once it has left the table.
     pub(super) cutting: Option<u64>,
     gone: bool,
@@ -238,6 +240,7 @@ impl Services {
             AdminState::Draining { since, .. } => Some(since),
             AdminState::Up => None,
         };
+        binding.is_failing = matches!(row.observed.health, Health::Failing(_));
         slot
     }
 
@@ -459,6 +462,7 @@ impl BindingSlot {
             total: 0,
             max_conns: u32::MAX,
             draining: None,
+            is_failing: false,
             cutting: None,
             gone: false,
         }

@@ -24,6 +24,7 @@ use crate::acm::event_log::EventLog;
 use crate::acm::list::{Filter, Listing};
 use crate::acm::primitive::{Caller, Outcome, Primitive, Tenure};
 use crate::acm::switch::{AcmSwitch, Answer, CaptureStream, EventStream, Inspect, Statistics};
+use crate::acm::table::ServiceTable;
 use crate::acm::words::BindingKey;
 use crate::base::addr::Mac;
 use crate::base::id::{BindingId, Generation, Name};
@@ -229,6 +230,16 @@ impl Shared {
         Ok((outcomes, answers))
     }
 
+    /// The latest table, once every worker uses it.
+    async fn table_in_force(&self) -> Result<Arc<ServiceTable>, AcmError> {
+        let table = self.publication.table();
+        let acknowledged = self.publication.acknowledged(table.generation());
+        match tokio::time::timeout(WORKER_PATIENCE, acknowledged).await {
+            Ok(()) => Ok(table),
+            Err(_) => Err(AcmError::Timeout { waited_for: "the forwarding worker to take up the new table".into() }),
+        }
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, AcmError> {
         let (answer, snapshot) = oneshot::channel();
         if !self.worker.command(Command::Snapshot(answer)) {
@@ -260,11 +271,7 @@ impl AcmSwitch for LocalSwitch {
                 return Err(AcmError::invalid("list", why));
             }
             let (mut outcomes, cuts) = self.shared.perform(caller, &list)?;
-            let generation = self.shared.publication.table().generation();
-            let acknowledged = self.shared.publication.acknowledged(generation);
-            if tokio::time::timeout(WORKER_PATIENCE, acknowledged).await.is_err() {
-                return Err(AcmError::Timeout { waited_for: "the forwarding worker to take up the new table".into() });
-            }
+            self.shared.table_in_force().await?;
             for (outcome, answers) in outcomes.iter_mut().zip(cuts).filter(|(_, answers)| !answers.is_empty()) {
                 let mut cut = 0;
                 for answer in answers {
@@ -280,10 +287,11 @@ impl AcmSwitch for LocalSwitch {
 
     fn list<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Result<Listing, AcmError>> {
         Box::pin(async move {
+            // Nothing is told that packets do not meet yet.
+            let table = self.shared.table_in_force().await?;
             let Snapshot { bindings, services, rules, .. } = self.shared.snapshot().await?;
             let tally = Tally { bindings, services, rules };
-            let now = self.shared.clock.now();
-            Ok(rows::listing(&self.shared.publication.table(), &tally, filter, now))
+            Ok(rows::listing(&table, &tally, filter, self.shared.clock.now()))
         })
     }
 

@@ -160,6 +160,44 @@ pub const ROWS: &[Row] = &[
         rig.client(tcp(C, V, "PA", 101, 501, 1));
         rig.moved(&["verdict.forwarded"]);
     }),
+    ("a handshake that a failed real leaves without an answer goes to another", || {
+        let mut rig = Rig::web(2);
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        let (first, other) = if rig.live(1) == 1 { (1u8, 2u8) } else { (2, 1) };
+        let real = |n: u8| format!("10.0.0.{}:8080", 10 + n);
+        rig.settle();
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        assert_eq!((rig.live(first.into()), rig.live(other.into())), (1, 0), "not before it has failed");
+        rig.bind(V, &real(first), first, |binding| binding.observed.health = Health::Failing("down".into()));
+        rig.settle();
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        rig.one_tcp(u16::from(other), tcp(C, &real(other), "S", 1, 0, 0), CLIENT, server_mac(other));
+        rig.moved(&["verdict.forwarded", "flow.moved", "flow.inserted"]);
+        assert_eq!((rig.live(first.into()), rig.live(other.into())), (0, 1));
+        // It answers after all.
+        rig.hear(u16::from(first), &build_tcp(server_mac(first), CLIENT, tcp(&real(first), C, "SA", 500, 2, 0)));
+        rig.nothing_sent();
+        rig.settle();
+        // And with nobody left, it is refused like any other.
+        rig.bind(V, &real(other), other, |binding| binding.observed.health = Health::Failing("down".into()));
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        rig.moved(&["verdict.dropped", "drop.no_real", "flow.moved"]);
+    }),
+    ("a handshake that has its answer stays, and so does one of a real that is drained", || {
+        let mut rig = Rig::web(2);
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        let (first, real) = if rig.live(1) == 1 { (1u8, R) } else { (2, "10.0.0.12:8080") };
+        rig.drain(V, real, first);
+        rig.bind(V, real, first, |binding| binding.observed.health = Health::Failing("down".into()));
+        rig.settle();
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        rig.moved(&["verdict.forwarded"]);
+        rig.bind(V, real, first, |binding| binding.will.admin = AdminState::Up);
+        rig.hear(u16::from(first), &build_tcp(server_mac(first), CLIENT, tcp(real, C, "SA", 500, 2, 0)));
+        rig.settle();
+        rig.client(tcp(C, V, "S", 1, 0, 0));
+        rig.moved(&["verdict.forwarded"]);
+    }),
     ("weight 0 takes none", || {
         let mut rig = Rig::web(2);
         rig.bind(V, R, 1, |binding| binding.will.weight = 0);

@@ -69,6 +69,21 @@ pub const ROWS: &[Row] = &[
         }
         assert_eq!(rig.live(1) + rig.live(2), 1);
     }),
+    ("a flow leaves a real that has failed, with the client's next datagram", || {
+        let mut rig = Rig::dns();
+        ask(&mut rig, C);
+        rig.bind(KEY, "10.0.0.12:5353", 2, |_| {});
+        ask(&mut rig, C);
+        assert_eq!((rig.live(1), rig.live(2)), (1, 0));
+        rig.bind(KEY, R, 1, |binding| binding.observed.health = Health::Failing("down".into()));
+        rig.settle();
+        // It may answer what it was asked before.
+        rig.hear(1, &build_udp(server_mac(1), CLIENT, R, C, b"answer"));
+        rig.moved(&["verdict.forwarded"]);
+        ask(&mut rig, C);
+        rig.moved(&["verdict.forwarded", "flow.moved", "flow.inserted"]);
+        assert_eq!((rig.live(1), rig.live(2)), (0, 1));
+    }),
     ("a silent flow is forgotten after 5 minutes", || {
         let mut rig = Rig::dns();
         ask(&mut rig, C);

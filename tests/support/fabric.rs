@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use acm_switch::acm::conformance::{Attempt, Bench, Connection, Fate as Verdict, Plan, Testbed};
 use acm_switch::acm::rules::request::{Reply, Request, Served};
-use acm_switch::acm::switch::{AcmSwitch, Answer};
+use acm_switch::acm::switch::{AcmSwitch, Answer, Inspect};
 use acm_switch::acm::words::{Refusal, ServiceKey};
 use acm_switch::base::addr::Mac;
 use acm_switch::plane::PlaneConfig;
@@ -18,11 +18,12 @@ use acm_switch::switch::local::{LocalConfig, LocalSwitch};
 
 use super::hosts::{Fate, Machine, Tuple};
 
-/// How long an attempt waits before it takes silence for a refusal.
-const SILENCE: Duration = Duration::from_millis(25);
+/// The hops of a question and its answer, and one to spare. When everybody on the way has had this many turns, nothing
+/// comes any more: that is silence, however slow the machine.
+const HOPS: usize = 5;
 
 /// How long anything else may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Fabric {
     pub switch: Arc<LocalSwitch>,
@@ -32,6 +33,7 @@ pub struct Fabric {
 }
 
 struct Net {
+    switch: Arc<LocalSwitch>,
     ends: Vec<FarEnd>,
     machines: Mutex<Vec<Machine>>,
     /// Which tuple a connection is, by number.
@@ -79,6 +81,7 @@ impl Fabric {
         };
         let (switch, task) = LocalSwitch::start(config, ports).unwrap();
         let net = Arc::new(Net {
+            switch: Arc::clone(&switch),
             ends,
             machines: Mutex::new(machines),
             opened: Mutex::new(Vec::new()),
@@ -157,12 +160,28 @@ impl Net {
         }
     }
 
+    /// What is found when all that was sent has come to rest, or before.
+    async fn at_rest<T>(&self, mut look: impl FnMut(&[Machine]) -> Option<T>) -> Option<T> {
+        for _ in 0..HOPS {
+            if let Some(found) = look(&self.machines.lock().unwrap()) {
+                return Some(found);
+            }
+            // Its worker answers before it takes in frames: the second answer comes after those of before the first.
+            for _ in 0..2 {
+                self.switch.statistics().await.unwrap();
+            }
+            let rounds = self.rounds.load(Ordering::SeqCst);
+            self.until(PATIENCE, |_| Some(()).filter(|()| self.rounds.load(Ordering::SeqCst) > rounds + 1)).await;
+        }
+        look(&self.machines.lock().unwrap())
+    }
+
     /// One SYN, and what the client hears of it.
     async fn connect(&self, tuple: Tuple) -> Result<(), Refusal> {
         let vip = *tuple.1.ip();
         if !self.machines.lock().unwrap()[0].neighbours.contains_key(&vip) {
             self.client(|machine| machine.ask(*tuple.0.ip(), vip));
-            let known = self.until(SILENCE, |machines| machines[0].neighbours.get(&vip).copied()).await;
+            let known = self.at_rest(|machines| machines[0].neighbours.get(&vip).copied()).await;
             if known.is_none() {
                 return Err(Refusal::Silent);
             }
@@ -171,7 +190,7 @@ impl Net {
             self.machines.lock().unwrap()[0].connections.get(&tuple).is_some_and(|known| known.fate == Fate::Opening);
         self.client(|machine| if is_retry { machine.retry(&tuple) } else { machine.open(tuple) });
         let fate = self
-            .until(SILENCE, |machines| Some(machines[0].connections[&tuple].fate).filter(|fate| *fate != Fate::Opening))
+            .at_rest(|machines| Some(machines[0].connections[&tuple].fate).filter(|fate| *fate != Fate::Opening))
             .await;
         match fate {
             Some(Fate::Open) => Ok(()),
@@ -215,11 +234,7 @@ impl Net {
         let fates =
             |machines: &[Machine]| (machines[0].connections[&tuple].fate, machines[n].connections[&server].fate);
         // A reset may still be on its way.
-        let both = self
-            .until(Duration::from_millis(50), |machines| {
-                Some(()).filter(|()| fates(machines) == (Fate::Reset, Fate::Reset))
-            })
-            .await;
+        let both = self.at_rest(|machines| Some(()).filter(|()| fates(machines) == (Fate::Reset, Fate::Reset))).await;
         if both.is_some() {
             return Verdict::Reset;
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::world::{End, Flow, World};
 use super::{FlowId, Opened};
-use crate::acm::words::{Binding, BindingKey, DropMode, DropPolicy, Refusal, ServiceKey, default_group};
+use crate::acm::words::{Binding, BindingKey, DropMode, DropPolicy, Health, Refusal, ServiceKey, default_group};
 use crate::base::addr::Protocol;
 use crate::base::id::Name;
 
@@ -37,13 +37,22 @@ impl World {
         Opened::To(flow, real)
     }
 
-    /// The flow this client has with this service.
+    /// The flow this client has with this service. Datagrams have nothing to lose by another real when theirs has failed;
+    /// there the flow ends. (A handshake without an answer is no flow yet here.)
     pub(super) fn existing(&mut self, client: SocketAddr, service: ServiceKey) -> Option<Opened> {
         let now = self.now;
         let alive = |flow: &Flow| flow.end.is_none() && flow.client == client && flow.key.service == service;
-        let (id, flow) = self.flows.iter_mut().find(|(_, flow)| alive(flow))?;
+        let (id, key) = self.flows.iter().find(|(_, flow)| alive(flow)).map(|(id, flow)| (*id, flow.key))?;
+        let has_failed =
+            |binding: &Binding| !binding.is_draining() && matches!(binding.observed.health, Health::Failing(_));
+        let is_forsaken = service.protocol == Protocol::Udp && self.binding(&key).is_some_and(has_failed);
+        let flow = self.flows.get_mut(&id)?;
+        if is_forsaken {
+            flow.end = Some(End::Closed);
+            return None;
+        }
         flow.fresh_at = now;
-        Some(Opened::To(*id, flow.key.real))
+        Some(Opened::To(id, key.real))
     }
 
     /// Drop: the policy with the longest prefix that has this client decides, no other.
