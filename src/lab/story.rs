@@ -383,8 +383,7 @@ impl Story {
             format!("{} ms", found.as_millis()),
             found <= Duration::from_secs(2),
         );
-        // A handshake of before may end later. To the memory of a connection of before (TIME-WAIT) a dead server's host
-        // answers with that connection's ACK, and the client tries again only after a second.
+        // What began before that may end later.
         let lost = after.failed() + after.refused + after.connect_timeouts;
         let is_late = after.last_failed_us >= found_us;
         self.promises.add(
