@@ -133,6 +133,8 @@ impl Whereabouts {
 /// What is remembered of a TCP connection's numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpNumbers {
+    /// The client's SYN.
+    pub client_first: u32,
     /// The byte after the highest the client sent.
     pub client_next: u32,
     /// The byte after the highest the server sent.

@@ -205,8 +205,7 @@ impl Plane {
         matches!(flow.state, TcpState::SynSent | TcpState::NotTcp) && binding.is_failing && binding.draining.is_none()
     }
 
-    /// The client's next packet goes to another real, if one takes it; what the failed one may still answer to is not
-    /// passed on.
+    /// The client's packet goes to another real, if one takes it.
     fn move_on(
         &mut self,
         frame: &mut FrameBuf,

@@ -123,7 +123,7 @@ pub enum Meaning {
 /// The numbers after the client's SYN.
 pub fn first_syn(syn: &Tcp) -> TcpNumbers {
     let next = (syn.seq + 1).0;
-    TcpNumbers { client_next: next, server_next: 0, client_ack: 0, server_ack: next }
+    TcpNumbers { client_first: syn.seq.0, client_next: next, server_next: 0, client_ack: 0, server_ack: next }
 }
 
 /// Follows one segment.
@@ -149,11 +149,10 @@ pub fn follow(state: &mut TcpState, numbers: &mut TcpNumbers, side: Side, segmen
     Meaning::Ordinary
 }
 
-/// Whether the SYN on the ends of a connection that is over is one from its past, come late, and not another connection's:
-/// its number is one that the connection has used (RFC 9293, section 3.10.7.4, TIME-WAIT; RFC 6528 makes new ones higher).
-/// One that was refused has used none but its own.
+/// Whether the SYN on the ends of a connection that is over is that connection's own, come late: it has its number, which
+/// the next connection's has not (RFC 6528). Who got no further than the SYN was refused, and may try again with it.
 pub(super) fn is_of_the_past(numbers: &TcpNumbers, syn: &Tcp) -> bool {
-    (2..=PLAUSIBLE as i32).contains(&Seq(numbers.client_next).after(syn.seq))
+    syn.seq.0 == numbers.client_first && Seq(numbers.client_next).after(syn.seq) > 1
 }
 
 /// The client acknowledges the server's SYN; `client_ack` is the number after it from the SYN-ACK on.
@@ -180,7 +179,7 @@ fn is_plausible(state: TcpState, numbers: &TcpNumbers, side: Side, segment: &Tcp
 /// What a segment of one side moves: its side's next byte, its side's last acknowledgement, the other side's next byte.
 #[inline(always)] // the side is most often known when this is compiled
 fn moved_by(side: Side, numbers: &mut TcpNumbers) -> (&mut u32, &mut u32, &mut u32) {
-    let TcpNumbers { client_next, server_next, client_ack, server_ack } = numbers;
+    let TcpNumbers { client_next, server_next, client_ack, server_ack, .. } = numbers;
     match side {
         Side::Client => (client_next, client_ack, server_next),
         Side::Server => (server_next, server_ack, client_next),

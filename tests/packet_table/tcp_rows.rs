@@ -174,9 +174,9 @@ pub const ROWS: &[Row] = &[
         rig.one_tcp(u16::from(other), tcp(C, &real(other), "S", 1, 0, 0), CLIENT, server_mac(other));
         rig.moved(&["verdict.forwarded", "flow.moved", "flow.inserted"]);
         assert_eq!((rig.live(first.into()), rig.live(other.into())), (0, 1));
-        // It answers after all.
+        // It answers after all: that is nothing of ours any more, and the client's host tells it so.
         rig.hear(u16::from(first), &build_tcp(server_mac(first), CLIENT, tcp(&real(first), C, "SA", 500, 2, 0)));
-        rig.nothing_sent();
+        rig.moved(&["verdict.bridged"]);
         rig.settle();
         // And with nobody left, it is refused like any other.
         rig.bind(V, &real(other), other, |binding| binding.observed.health = Health::Failing("down".into()));
@@ -389,6 +389,9 @@ pub const ROWS: &[Row] = &[
         rig.moved(&["verdict.dropped", "drop.old_syn"]);
         rig.client(tcp(C, V, "A", 1102, 502, 0));
         rig.one_tcp(1, tcp(C, R, "A", 1102, 502, 0), CLIENT, server_mac(1));
+        // Another connection's number may be lower, too.
+        rig.client(tcp(C, V, "S", 99, 0, 0));
+        rig.one_tcp(2, tcp(C, "10.0.0.12:8080", "S", 99, 0, 0), CLIENT, server_mac(2));
     }),
     ("who was refused may try again at once, with the same number", || {
         let mut rig = Rig::web(2);
