@@ -6,7 +6,7 @@
 //!                config, tables  <--------------- answers
 //! ```
 //!
-//! * [`switch`]: the contract: one call at a time, retries, roll-back, List;
+//! * [`switch`]: the contract: one call at a time, retries, List; `carry`: a plan typed, and taken back if it is refused;
 //! * `plan`: from a primitive to commands, with the table of what stands for what; `rows`: from what the box has to rows;
 //!   `content`: rules and groups, in the words of [`ironware`](crate::ironware);
 //! * `command`: what is typed; `config`, `csw`, `screen`: what is read; `name`, `port_name`, `personality`: the box's words;
@@ -23,6 +23,7 @@
 //! Not here: an emulator. This driver shares nothing with one but what real boxes were seen to say.
 
 mod backoff;
+mod carry;
 mod command;
 mod config;
 mod console;
