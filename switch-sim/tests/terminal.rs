@@ -418,6 +418,14 @@ mod faults {
     }
 
     #[test]
+    fn what_a_silent_session_waits_for_still_ends() {
+        let mut client = open_with(&["half-open=20@count=1"]);
+        assert_eq!(client.send("slow\r"), "sl");
+        client.wait(Duration::from_secs(60));
+        assert_eq!((client.seen(), client.connection.is_closed()), (String::new(), false));
+    }
+
+    #[test]
     fn a_connection_is_cut_in_the_middle_of_an_answer() {
         let mut client = open_with(&["disconnect-after=30"]);
         assert_eq!(client.send("say hello\r"), "say hello\r\nh");

@@ -172,6 +172,9 @@ impl Dial for Running {
     }
 }
 
+/// The least time between two looks at a connection.
+const REST: Duration = Duration::from_millis(1);
+
 /// Serves one connection until either side ends it.
 async fn serve(mut stream: DuplexStream, mut connection: Connection, device: Device, bell: Bell) {
     let started = tokio::time::Instant::now() - device.now().since(switch_sim::time::Time::ZERO);
@@ -192,7 +195,8 @@ async fn serve(mut stream: DuplexStream, mut connection: Connection, device: Dev
         if connection.is_closed() {
             break;
         }
-        let deadline = device.with(|shell, _| connection.next_deadline(shell));
+        // As the server does: what cannot be done now is tried again a little later, not at once.
+        let deadline = device.with(|shell, now| Some(connection.next_deadline(shell)?.max(now + REST)));
         let until = started + deadline.unwrap_or_default().since(switch_sim::time::Time::ZERO);
         let room = connection.room().min(buffer.len());
         tokio::select! {

@@ -316,9 +316,10 @@ impl Terminal {
 
     /// Works through what was typed, until something has to be waited for.
     fn work(&mut self, shell: &mut dyn Shell, now: Time) {
-        while self.outlet.len() < OUTPUT_HIGH && !self.outlet.is_silent() {
+        while self.outlet.len() < OUTPUT_HIGH {
             match &self.stage {
                 Stage::Closed => break,
+                // These two also in a silent session: what nobody fetches would be due for ever.
                 Stage::Working => match shell.poll(self.session, now) {
                     Some(reply) => self.reply(reply, shell, now),
                     None => break,
@@ -329,6 +330,7 @@ impl Terminal {
                     }
                     self.check_login(shell, now);
                 }
+                _ if self.outlet.is_silent() => break,
                 _ => {
                     let Some(byte) = self.typed.pop_front() else { break };
                     let ends = match self.settings.quirks.is_on(Quirk::CrAndLf, now) {
