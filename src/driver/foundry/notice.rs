@@ -1,5 +1,5 @@
 //! Late notices: `Server NAME successfully deleted.`, which the box prints without a line end some time after a deletion,
-//! in the middle of whatever it is printing then: a prompt, an echo, a row of a table, between CR and LF.
+//! in the middle of whatever it is printing then: a prompt, an echo, a row of a table, between CR and LF, another notice.
 //!
 //! They are taken out of the bytes, so that what they interrupted is whole again. Bytes that may be the beginning of a
 //! notice are held back until the next ones tell; at most some hundred.
@@ -9,9 +9,15 @@ const ENDS: &[u8] = b" successfully deleted.";
 /// The longest name between the two; names have at most 32.
 const NAME_MAX: usize = 64;
 
+/// So many beginnings are remembered: some notices in one another.
+const BEGINNINGS_MAX: usize = 8;
+/// The most that is held back.
+const HELD_MAX: usize = 512;
+
 /// The filter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notices {
+    /// What may be the beginning of a notice, or of one that others interrupt.
     held: Vec<u8>,
     deleted: Vec<String>,
 }
@@ -38,40 +44,43 @@ fn fit(bytes: &[u8]) -> Fit {
     }
 }
 
+/// Where the first notice may begin that is not over yet; others may interrupt it, and one another.
+fn first_beginning(bytes: &[u8]) -> usize {
+    let mut beginnings = vec![bytes.len()];
+    for at in (0..bytes.len()).rev().filter(|at| bytes[*at] == BEGINS[0]) {
+        if beginnings.len() > BEGINNINGS_MAX {
+            break;
+        }
+        if beginnings.iter().any(|end| matches!(fit(&bytes[at..*end]), Fit::Beginning)) {
+            beginnings.push(at);
+        }
+    }
+    beginnings.pop().unwrap_or_default()
+}
+
 impl Notices {
     /// Passes bytes on, without notices.
     pub(super) fn pass(&mut self, bytes: &[u8], on: &mut Vec<u8>) {
-        let mut rest = bytes;
-        while let Some(byte) = rest.first() {
-            if self.held.is_empty() {
-                let plain = rest.iter().position(|byte| *byte == BEGINS[0]).unwrap_or(rest.len());
-                on.extend_from_slice(&rest[..plain]);
-                rest = &rest[plain..];
-                self.held.extend(rest.first());
-                rest = rest.get(1..).unwrap_or_default();
+        for byte in bytes {
+            if self.held.is_empty() && *byte != BEGINS[0] {
+                on.push(*byte);
                 continue;
             }
             self.held.push(*byte);
-            rest = &rest[1..];
-            self.look(on);
+            self.take_whole();
+            let gone = if self.held.len() > HELD_MAX { HELD_MAX } else { first_beginning(&self.held) };
+            on.extend(self.held.drain(..gone));
         }
     }
 
-    /// Lets go of what is no notice.
-    fn look(&mut self, on: &mut Vec<u8>) {
-        while !self.held.is_empty() {
-            match fit(&self.held) {
-                Fit::Beginning => return,
-                Fit::Whole(name) => {
-                    let name = &self.held[BEGINS.len()..BEGINS.len() + name];
-                    self.deleted.push(String::from_utf8_lossy(name).into_owned());
-                    self.held.clear();
-                }
-                Fit::None => {
-                    let next = self.held.iter().skip(1).position(|byte| *byte == BEGINS[0]);
-                    let gone = next.map_or(self.held.len(), |at| at + 1);
-                    on.extend(self.held.drain(..gone));
-                }
+    /// Takes the notice out that has just become whole, if one has.
+    fn take_whole(&mut self) {
+        for at in (0..self.held.len()).rev().filter(|at| self.held[*at] == BEGINS[0]) {
+            if let Fit::Whole(name) = fit(&self.held[at..]) {
+                let name = &self.held[at + BEGINS.len()..][..name];
+                self.deleted.push(String::from_utf8_lossy(name).into_owned());
+                self.held.truncate(at);
+                return;
             }
         }
     }
@@ -122,6 +131,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn taken_out_of_one_another(places: Vec<prop::sample::Index>) {
+            let prompt = "telnet@ServerIron(config-rs-acm-r-10.0.0.11)#";
+            let mut wire = prompt.to_owned();
+            let names: Vec<String> = places.iter().take(5).enumerate().map(|(n, _)| format!("rS{n}")).collect();
+            for (name, place) in names.iter().zip(&places) {
+                wire.insert_str(place.index(wire.len() + 1), &format!("Server {name} successfully deleted."));
+            }
+            let (text, mut deleted) = passed(&[wire.as_bytes()]);
+            deleted.sort();
+            prop_assert_eq!((text, deleted), (prompt.to_owned(), names), "{}", wire);
+        }
+
         #[test]
         fn pieces_do_not_matter(text in "(Server |rs1|x| successfully deleted\\.|S| ){0,20}", cut: prop::sample::Index) {
             let cut = cut.index(text.len() + 1);
