@@ -100,6 +100,9 @@ counters! {
     BeingCut = "drop.being_cut",
     /// A SYN of a connection that is over, come late.
     OldSyn = "drop.old_syn",
+    /// A server's refusal of a SYN that only came to it because its flow was stale: the client tries again, and another
+    /// real is chosen.
+    StaleReset = "drop.stale_reset",
     /// An acknowledgement to a content service that carries no good cookie.
     Cookie = "drop.cookie",
     /// As many content connections as fit are there, and none is over.
@@ -112,6 +115,8 @@ counters! {
     ContentImplausible = "drop.content_implausible",
     /// A server's segment behind a gap, where every byte must be read.
     ContentGap = "drop.content_gap",
+    /// Connections that their server did not know any more when the client began anew on the same ends.
+    FlowStale = "flow.stale",
     /// Handshakes that got no answer, and datagrams, whose real had failed: given to another.
     FlowMoved = "flow.moved",
     /// SYNs of content services answered with a cookie.

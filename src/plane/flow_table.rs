@@ -135,6 +135,8 @@ impl Whereabouts {
 pub struct TcpNumbers {
     /// The client's SYN.
     pub client_first: u32,
+    /// Its latest SYN: another one if it has begun anew on the same ends.
+    pub client_again: u32,
     /// The byte after the highest the client sent.
     pub client_next: u32,
     /// The byte after the highest the server sent.

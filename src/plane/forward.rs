@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use super::counters::Counter;
 use super::flow_table::{Flow, FlowId, Side};
 use super::process::FlowKey;
-use super::tcp::{Meaning, TcpState, follow, is_of_the_past};
+use super::reopen::OPENS_OR_ENDS;
+use super::tcp::{Meaning, TcpState, follow};
 use super::{Out, Plane, Verdict, tick};
 use crate::base::addr::{Mac, Protocol};
 use crate::base::id::PortId;
 use crate::base::time::Time;
 use crate::wire::frame::{Egress, FrameBuf};
-use crate::wire::parse::{Ip, Parsed, TcpFlags, Transport};
+use crate::wire::parse::{Ip, Parsed, Tcp, Transport};
 use crate::wire::rewrite;
 
 /// A flow's translation in one direction, as plain data: what is written over a packet, and where it leaves. It can
@@ -42,10 +43,6 @@ impl Rewrite {
         rewrite::set_macs(frame, self.dst_mac, self.src_mac);
     }
 }
-
-/// Segments that may open or end a flow. Before they do, their checksums are looked at: the receiver would throw away a
-/// wrong one, and must not be forgotten for it.
-const TURNING: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
 
 impl Plane {
     /// The flow a packet belongs to.
@@ -101,57 +98,28 @@ impl Plane {
         if flow.state == TcpState::Tombstone {
             return self.knock_on_tombstone(frame, parsed, ip, id, side, now, out);
         }
-        let mut is_believed = true;
-        if let Transport::Tcp(segment) = &ip.transport {
-            if segment.flags.intersects(TURNING)
-                && let Some(fault) = Self::checksum_fault(frame, ip)
-            {
-                return Verdict::Dropped(fault);
-            }
-            let is_opening = side == Side::Client && segment.flags.is_initial_syn();
-            if is_opening && flow.state == TcpState::Closed {
-                if is_of_the_past(&flow.tcp, segment) {
-                    // The last segments of the connection that is over still pass.
-                    return Verdict::Dropped(Counter::OldSyn);
+        let is_believed = match &ip.transport {
+            Transport::Tcp(segment) => {
+                if segment.flags.intersects(OPENS_OR_ENDS)
+                    && let Some(verdict) = self.open_or_end(frame, parsed, ip, segment, id, side, now, out)
+                {
+                    return verdict;
                 }
-                return self.reuse(frame, parsed, ip, id, now, out);
+                self.follow_segment(id, side, segment, now, out)
             }
-            if is_opening && self.is_forsaken(id) {
-                return self.move_on(frame, parsed, ip, id, now, out);
+            _ if self.is_worn_out(id, now) => {
+                self.remove_flow(id, out);
+                return match side {
+                    Side::Client => self.readmit(frame, parsed, ip, now, out),
+                    Side::Server => Verdict::Dropped(Counter::NoFlow),
+                };
             }
-            let flow = self.flows.get_mut(id);
-            if is_opening && flow.state == TcpState::SynSent {
-                // The SYN again: never tossed again. A client that gave up and tries from the same port has other numbers.
-                flow.tcp = super::tcp::first_syn(segment);
+            _ if side == Side::Client && self.is_forsaken(id) => return self.move_on(frame, parsed, ip, id, now, out),
+            _ => {
+                self.flows.get_mut(id).seen = tick(now);
+                true
             }
-            let was_live = flow.state.is_live();
-            let meaning = follow(&mut flow.state, &mut flow.tcp, side, segment);
-            if meaning != Meaning::InexactReset {
-                // Also for the implausible: ours may be the wrong numbers (`tcp.rs`), and then that is all there is.
-                flow.seen = tick(now);
-            }
-            is_believed = matches!(meaning, Meaning::Ordinary | Meaning::Reset);
-            let ended = was_live && !flow.state.is_live();
-            match meaning {
-                Meaning::Ordinary => {}
-                Meaning::Reset => self.counters.add(Counter::FlowReset),
-                Meaning::InexactReset => self.counters.add(Counter::InexactRst),
-                Meaning::Implausible => self.counters.add(Counter::Implausible),
-            }
-            if ended {
-                self.ended(binding, out);
-            }
-        } else if self.is_worn_out(id, now) {
-            self.remove_flow(id, out);
-            return match side {
-                Side::Client => self.readmit(frame, parsed, ip, now, out),
-                Side::Server => Verdict::Dropped(Counter::NoFlow),
-            };
-        } else if side == Side::Client && self.is_forsaken(id) {
-            return self.move_on(frame, parsed, ip, id, now, out);
-        } else {
-            self.flows.get_mut(id).seen = tick(now);
-        }
+        };
         if is_believed {
             self.note_place(frame, parsed, id, side);
         }
@@ -175,6 +143,28 @@ impl Plane {
         Verdict::Forwarded
     }
 
+    /// Follows a segment. False if it is not believed to be of this connection.
+    fn follow_segment(&mut self, id: FlowId, side: Side, segment: &Tcp, now: Time, out: &mut Out) -> bool {
+        let flow = self.flows.get_mut(id);
+        let (binding, was_live) = (flow.binding, flow.state.is_live());
+        let meaning = follow(&mut flow.state, &mut flow.tcp, side, segment);
+        if meaning != Meaning::InexactReset {
+            // Also for the implausible: ours may be the wrong numbers (`tcp.rs`), and then that is all there is.
+            flow.seen = tick(now);
+        }
+        let ended = was_live && !flow.state.is_live();
+        match meaning {
+            Meaning::Ordinary => {}
+            Meaning::Reset => self.counters.add(Counter::FlowReset),
+            Meaning::InexactReset => self.counters.add(Counter::InexactRst),
+            Meaning::Implausible => self.counters.add(Counter::Implausible),
+        }
+        if ended {
+            self.ended(binding, out);
+        }
+        matches!(meaning, Meaning::Ordinary | Meaning::Reset)
+    }
+
     /// Notes where a packet of a flow came from: the client, by its station and port; the real, by its port, if it is
     /// the real's own station that speaks.
     #[inline]
@@ -195,57 +185,5 @@ impl Plane {
     fn is_worn_out(&self, id: FlowId, now: Time) -> bool {
         let flow = self.flows.get(id);
         flow.protocol == Protocol::Udp && self.is_over(id, now)
-    }
-
-    /// A flow that has nothing yet to lose by another real while its own has failed: a handshake without an answer, or
-    /// datagrams. A real that was removed keeps what it has until it is drained, failed or not.
-    fn is_forsaken(&self, id: FlowId) -> bool {
-        let flow = self.flows.get(id);
-        let binding = self.services.binding(flow.binding);
-        matches!(flow.state, TcpState::SynSent | TcpState::NotTcp) && binding.is_failing && binding.draining.is_none()
-    }
-
-    /// The client's packet goes to another real, if one takes it.
-    fn move_on(
-        &mut self,
-        frame: &mut FrameBuf,
-        parsed: &Parsed,
-        ip: &Ip,
-        id: FlowId,
-        now: Time,
-        out: &mut Out,
-    ) -> Verdict {
-        self.counters.add(Counter::FlowMoved);
-        self.remove_flow(id, out);
-        self.readmit(frame, parsed, ip, now, out)
-    }
-
-    /// A SYN on the tuple of a closed connection begins a new one.
-    fn reuse(
-        &mut self,
-        frame: &mut FrameBuf,
-        parsed: &Parsed,
-        ip: &Ip,
-        id: FlowId,
-        now: Time,
-        out: &mut Out,
-    ) -> Verdict {
-        self.counters.add(Counter::FlowReused);
-        self.remove_flow(id, out);
-        self.readmit(frame, parsed, ip, now, out)
-    }
-
-    /// What a packet to a virtual address meets whose old flow is gone.
-    pub(super) fn readmit(
-        &mut self,
-        frame: &mut FrameBuf,
-        parsed: &Parsed,
-        ip: &Ip,
-        now: Time,
-        out: &mut Out,
-    ) -> Verdict {
-        let Some(key) = FlowKey::of(ip, Side::Client) else { return Verdict::Dropped(Counter::Protocol) };
-        let hash = self.flows.hash(key.side, key.client, key.other, key.protocol);
-        self.admit(frame, parsed, ip, &key, hash, now, out)
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! process: plain, of an established flow: rewrite -> egress                           (quick.rs)
 //!          else parse -> ours? -- ARP, echo, own address: answer or deliver            (answer.rs)
-//!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs)
+//!                     |----- flow known? -> follow -> rewrite -> egress            (forward.rs, reopen.rs)
 //!                     |----- new: Drop? -> schedule -> insert -> rewrite           (admit.rs)
 //!                     |----- of a content service: delayed binding                 (splice/)
 //!                     |----- an ICMP error about a packet of a flow: translate     (errors.rs)
@@ -33,6 +33,7 @@ mod maglev;
 pub mod prepare;
 mod process;
 mod quick;
+mod reopen;
 pub mod schedule;
 mod services;
 pub mod splice;

@@ -122,8 +122,41 @@ pub enum Meaning {
 
 /// The numbers after the client's SYN.
 pub fn first_syn(syn: &Tcp) -> TcpNumbers {
-    let next = (syn.seq + 1).0;
-    TcpNumbers { client_first: syn.seq.0, client_next: next, server_next: 0, client_ack: 0, server_ack: next }
+    after_syn(syn.seq.0)
+}
+
+fn after_syn(first: u32) -> TcpNumbers {
+    let next = first.wrapping_add(1);
+    let (client_first, client_again) = (first, first);
+    TcpNumbers { client_first, client_again, client_next: next, server_next: 0, client_ack: 0, server_ack: next }
+}
+
+/// What a server says to the SYN of a client that has begun anew on the ends of a connection that we believe in. One that
+/// believes in it too acknowledges what it has, and the client resets that (RFC 5961, section 4); these do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anew {
+    /// There is no such connection, nor anybody to take a new one.
+    Refused,
+    /// The old one is over there; this is the new one.
+    Accepted,
+}
+
+/// The server's answer to the client's latest SYN, if that is not the one the connection began with.
+pub(super) fn answer_anew(numbers: &TcpNumbers, segment: &Tcp) -> Option<Anew> {
+    let answers = numbers.client_again != numbers.client_first
+        && segment.flags.contains(TcpFlags::ACK)
+        && segment.ack.0 == numbers.client_again.wrapping_add(1);
+    match (segment.flags.contains(TcpFlags::RST), segment.flags.contains(TcpFlags::SYN)) {
+        _ if !answers => None,
+        (true, _) => Some(Anew::Refused),
+        (false, true) => Some(Anew::Accepted),
+        (false, false) => None,
+    }
+}
+
+/// The numbers after the client's latest SYN, when nothing else is left of its connection.
+pub(super) fn begun_anew(numbers: &TcpNumbers) -> TcpNumbers {
+    after_syn(numbers.client_again)
 }
 
 /// Follows one segment.

@@ -393,6 +393,46 @@ pub const ROWS: &[Row] = &[
         rig.client(tcp(C, V, "S", 99, 0, 0));
         rig.one_tcp(2, tcp(C, "10.0.0.12:8080", "S", 99, 0, 0), CLIENT, server_mac(2));
     }),
+    ("a client that begins anew on a connection its server has forgotten is given to another", || {
+        let mut rig = Rig::web(2);
+        rig.established(C);
+        rig.client(tcp(C, V, "S", 9_000_000, 0, 0));
+        rig.one_tcp(1, tcp(C, R, "S", 9_000_000, 0, 0), CLIENT, server_mac(1));
+        rig.settle();
+        rig.server(1, tcp(R, C, "RA", 0, 9_000_001, 0));
+        rig.nothing_sent();
+        rig.moved(&["verdict.dropped", "drop.stale_reset", "flow.stale"]);
+        assert_eq!(rig.live(1), 0);
+        rig.client(tcp(C, V, "S", 9_000_000, 0, 0));
+        rig.one_tcp(2, tcp(C, "10.0.0.12:8080", "S", 9_000_000, 0, 0), CLIENT, server_mac(2));
+    }),
+    ("a new connection that its server takes on old ends is followed", || {
+        let mut rig = Rig::web(1);
+        rig.established(C);
+        rig.client(tcp(C, V, "S", 900_000_000, 0, 0));
+        rig.settle();
+        rig.server(1, tcp(R, C, "SA", 70_000_000, 900_000_001, 0));
+        rig.moved(&["verdict.forwarded", "flow.stale"]);
+        rig.client(tcp(C, V, "A", 900_000_001, 70_000_001, 0));
+        rig.client(tcp(C, V, "FA", 900_000_001, 70_000_001, 0));
+        rig.server(1, tcp(R, C, "FA", 70_000_001, 900_000_002, 0));
+        rig.moved(&["verdict.forwarded", "verdict.forwarded", "verdict.forwarded"]);
+        assert_eq!(rig.live(1), 0);
+    }),
+    ("a server that knows the connection keeps it, whatever SYNs come", || {
+        let mut rig = Rig::web(2);
+        rig.established(C);
+        rig.client(tcp(C, V, "S", 9_000_000, 0, 0));
+        rig.server(1, tcp(R, C, "A", 501, 101, 0));
+        rig.settle();
+        rig.client(tcp(C, V, "PA", 101, 501, 10));
+        rig.one_tcp(1, tcp(C, R, "PA", 101, 501, 10), CLIENT, server_mac(1));
+        // A refusal of another number, of the connection's own SYN, or from elsewhere, is none.
+        for (port, ack) in [(1, 9_000_002), (1, 101), (2, 9_000_001)] {
+            rig.hear(port, &build_tcp(server_mac(port as u8), CLIENT, tcp(R, C, "RA", 0, ack, 0)));
+            assert_eq!(rig.live(1), 1, "{port} {ack}");
+        }
+    }),
     ("who was refused may try again at once, with the same number", || {
         let mut rig = Rig::web(2);
         rig.client(tcp(C, V, "S", 100, 0, 0));
